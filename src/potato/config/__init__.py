@@ -1,0 +1,1 @@
+"""YAML and markdown agents -> one typed config, every mistake with its place."""

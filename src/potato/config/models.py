@@ -1,0 +1,176 @@
+"""The shape of `orchestrator.yml` and of an agent's front matter; the JSON Schema is made from it.
+
+Values arrive as text (YAML's own typing is not used), so numbers and booleans are read from text here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from potato.core.permission import DEFAULT_CAPS, PERMISSIONS, Role
+from potato.core.text import did_you_mean
+from potato.config.duration import parse_duration
+
+RUNNERS = ("builtin", "command", "python", "http", "acp", "codex", "claude")
+RunnerName = Literal["builtin", "command", "python", "http", "acp", "codex", "claude"]
+PriorityName = Literal["critical", "high", "normal", "low"]
+
+AGENT_NAME = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+_AgentName = Annotated[str, Field(pattern=AGENT_NAME)]
+_SecretName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,127}$")]
+
+
+def _seconds(value: Any) -> Any:  # noqa: ANN401 - before validation
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _one_of(known: tuple[str, ...]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in known:
+            message = f"'{value}' is no permission. {did_you_mean(value, known)}".rstrip()
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
+
+
+_SORTED = tuple(sorted(PERMISSIONS))
+_Permission = Annotated[str, _one_of(_SORTED), Field(json_schema_extra={"enum": list(_SORTED)})]
+_Duration = Annotated[
+    float, BeforeValidator(_seconds), Field(json_schema_extra={"type": "string", "pattern": "^[0-9]+[smhd]$"})
+]
+_Count = Annotated[int, Field(ge=0, le=1000)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+class Limits(_Model):
+    """How much of each kind one run may propose; over it, the whole batch is refused."""
+
+    apply_labels: _Count | None = None
+    remove_labels: _Count | None = None
+    create_issue: _Count | None = None
+    update_issue: _Count | None = None
+    comment: _Count | None = None
+    request_review: _Count | None = None
+    review: _Count | None = None
+    open_pr: _Count | None = None
+    push_branch: _Count | None = None
+    create_check: _Count | None = None
+    dispatch_workflow: _Count | None = None
+    route_agents: _Count | None = None
+    block: _Count | None = None
+
+    def caps(self) -> dict[str, int]:
+        """Only what was set."""
+        return {kind: count for kind in DEFAULT_CAPS if (count := getattr(self, kind)) is not None}
+
+
+class AnyOf(_Model):
+    """Equals: one of them runs."""
+
+    any_of: Annotated[list[_AgentName], Field(min_length=1, description="Agents of which one runs.")]
+
+
+_RunItem = Annotated[
+    Annotated[_AgentName, Tag("name")] | Annotated[AnyOf, Tag("any_of")],
+    Discriminator(lambda item: "any_of" if isinstance(item, (dict, AnyOf)) else "name"),
+]
+
+
+class RuleModel(_Model):
+    """One routing rule."""
+
+    if_: Annotated[str, Field(alias="if", description="When the rule matches; see the rule language.")]
+    run: Annotated[list[_RunItem], Field(min_length=1, description="Agents to run; guards among them run first.")]
+    name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="Default: r<line>.")] = None
+    priority: Annotated[PriorityName, Field(description="Higher priorities run first.")] = "normal"
+    stop: Annotated[bool, Field(description="If it matches, later rules are not considered.")] = False
+
+
+class Execution(_Model):
+    """How an agent is run: in the config or in the agent file's front matter; the config wins."""
+
+    role: Annotated[Role | None, Field(description="Caps the permissions. Default: orchestrator.")] = None
+    runner: Annotated[RunnerName | None, Field(description="How the agent is executed.")] = None
+    command: Annotated[list[str] | None, Field(min_length=1, description="argv for the runner `command`; no shell.")] = None
+    function: Annotated[
+        str | None,
+        Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$|^[A-Za-z_][\w-]*$",
+              description="For the runner `python`: an entry point of the group `potato.agents`, or module:function."),
+    ] = None  # fmt: skip
+    model: Annotated[str | None, Field(description="The model, for runners that take one.")] = None
+    timeout: Annotated[_Duration | None, Field(gt=0, le=86_400, description="Such as 30s, 10m or 2h. Default: 10m.")] = None
+    limits: Annotated[Limits | None, Field(description="Caps by kind of proposal.")] = None
+    tools: Annotated[list[str] | None, Field(description="Tools of the agent's own, for runners that take them.")] = None
+    sandbox: Annotated[Literal["auto", "none"] | None, Field(description="How process agents are caged.")] = None
+    files: Annotated[list[str] | None, Field(description="More files of the config's folder the agent may see.")] = None
+
+
+class FrontMatter(Execution):
+    """The head of an agent file. Permissions and secrets are granted in the config only."""
+
+    name: str | None = None
+    description: str | None = None
+
+
+class AgentModel(Execution):
+    """One agent. Permissions are those listed here and no others."""
+
+    ref: Annotated[str | None, Field(description="The agent's markdown file, or builtin:NAME.")] = None
+    secrets: Annotated[list[_SecretName], Field(description="The only secrets its environment gets.")] = []
+    permissions: Annotated[list[_Permission] | None, Field(description="What it may propose and read.")] = None
+    concurrency: Annotated[int, Field(ge=1, le=1000, description="Runs of it at once.")] = 1
+    description: Annotated[str | None, Field(description="For people.")] = None
+
+
+class Policies(_Model):
+    """Organisational rules on content and environment."""
+
+    node_version: Annotated[str | None, Field(description="Such as 20.x.")] = None
+    python_version: Annotated[str | None, Field(description="Such as 3.11.")] = None
+    forbid: Annotated[list[str], Field(description="Identifiers of forbidden content.")] = []
+    require: Annotated[list[str], Field(description="Identifiers of required properties, or tool>=version.")] = []
+
+
+class Defaults(_Model):
+    """What agents get that say nothing themselves."""
+
+    runner: RunnerName | None = None
+    timeout: Annotated[_Duration | None, Field(gt=0, le=86_400)] = None
+    sandbox: Literal["auto", "none"] | None = None
+
+
+class ForgeModel(_Model):
+    """Where effects go: `local` stages them."""
+
+    kind: Literal["github", "local"] | None = None
+
+
+def _nothing_yet(value: Any) -> Any:  # noqa: ANN401 - before validation
+    if value:
+        message = "this version does not enforce it, so it refuses to pretend"
+        raise ValueError(message)
+    return value
+
+
+_Later = Annotated[Any, BeforeValidator(_nothing_yet), Field(description="Reserved; not enforced by this version.")]
+
+
+class Document(_Model):
+    """A whole `orchestrator.yml`."""
+
+    version: Annotated[int, Field(ge=1, le=1, description="The version of this format.")] = 1
+    routing: Annotated[list[RuleModel], Field(description="Rules in order; all that match fire.")] = []
+    agents: Annotated[dict[_AgentName, AgentModel], Field(description="Agents by name.")] = {}
+    policies: Policies = Policies()
+    defaults: Defaults = Defaults()
+    forge: ForgeModel = ForgeModel()
+    guards: _Later = None
+    approvals: _Later = None
+    budgets: _Later = None
+    hub: _Later = None

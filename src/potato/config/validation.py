@@ -1,0 +1,92 @@
+"""pydantic's errors -> problems with places, our codes and suggestions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from potato.config.yaml_tree import Path, Tree
+from potato.core.text import did_you_mean
+
+M = TypeVar("M", bound=BaseModel)
+
+_TYPES = {
+    "list_type": "a list", "dict_type": "a mapping", "model_type": "a mapping", "string_type": "text",
+    "int_parsing": "a whole number", "int_type": "a whole number", "bool_parsing": "true or false", "bool_type": "true or false",
+    "float_type": "a duration",
+}  # fmt: skip
+
+
+def validate(model: type[M], tree: Tree) -> M | None:
+    """The model, or nothing and one problem in `tree` for each mistake."""
+    try:
+        return model.model_validate(tree.data)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_context=True, include_input=True):
+            _note(tree, model, cast("Mapping[str, Any]", detail))
+        return None
+
+
+def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None:
+    """`detail` is one of pydantic's error details: https://docs.pydantic.dev/latest/errors/errors/."""
+    path = _existing(tree, cast("Path", detail["loc"]))
+    kind = str(detail["type"])
+    name = str(detail["loc"][-1]) if detail["loc"] else ""
+    given = detail.get("input")
+    if kind == "extra_forbidden":
+        known = _keys(model, path[:-1])
+        where = f" of {_shown(path[:-1])}" if path[:-1] else ""
+        hint = did_you_mean(name, known) or f"Known: {', '.join(known)}."
+        tree.problem(tree.at(path, key=True), "unknown-key", f"'{name[:60]}' is no key{where}.", hint)
+    elif kind == "missing":
+        tree.problem(tree.at(path), "missing-key", f"'{name}' is missing{f' in {_shown(path)}' if path else ''}.")
+    elif kind == "literal_error":
+        expected = [part.strip("'") for part in str(detail["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
+        hint = did_you_mean(str(given), expected) or f"Known: {', '.join(expected)}."
+        tree.problem(tree.at(path), "unknown-value", f"'{str(given)[:60]}' is no {name}.", hint)
+    elif kind in _TYPES:
+        found = {list: "a list", dict: "a mapping", str: f"'{str(given)[:40]}'"}.get(type(given), "nothing")
+        tree.problem(tree.at(path), "wrong-type", f"'{_shown(path) or 'the document'}' must be {_TYPES[kind]}, found {found}.")
+    elif kind == "string_pattern_mismatch":
+        tree.problem(tree.at(path), "bad-name", f"'{str(given)[:60]}' is no valid name here.", f"It must match {detail['ctx']['pattern']}.")
+    elif kind == "value_error":
+        message = str(detail["msg"]).removeprefix("Value error, ")
+        code = "not-supported" if "enforce" in message else "unknown-permission" if "is no permission" in message else "bad-value"
+        tree.problem(tree.at(path), code, message if message[-1] in ".?" else f"{message}.")
+    else:
+        tree.problem(tree.at(path), "bad-value", f"'{_shown(path)}': {detail['msg'][:1].lower()}{detail['msg'][1:]}.")
+
+
+def _existing(tree: Tree, loc: Path) -> Path:
+    """The location without the names pydantic adds for unions and keys; a missing last part is dropped."""
+    path: Path = ()
+    for part in loc:
+        if (*path, part) in tree.places or (*path, part) in tree.keys:
+            path = (*path, part)
+    return path
+
+
+def _shown(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _keys(model: type[BaseModel], path: Path) -> list[str]:
+    """The keys that the model at `path` knows."""
+    current: Any = model
+    for part in path:
+        found = [m for m in _models(current) if isinstance(part, str) and part in _aliases(m)]
+        current = _aliases(found[0])[str(part)] if found else current
+    return sorted({key for found in _models(current) for key in _aliases(found)})
+
+
+def _aliases(model: type[BaseModel]) -> dict[str, Any]:
+    return {info.alias or name: info.annotation for name, info in model.model_fields.items()}
+
+
+def _models(annotation: Any) -> Iterable[type[BaseModel]]:  # noqa: ANN401 - any type form
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)

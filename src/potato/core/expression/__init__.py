@@ -1,0 +1,26 @@
+"""The rule language: text -> checked syntax tree -> closures, with exact explanations.
+
+The grammar stands in `parser.py`; the fields in `potato.core.fields`.
+"""
+
+from potato.core.expression.check import Finding, check, fields_of, possible_events
+from potato.core.expression.compile import Evaluate, Fields, compile_expression
+from potato.core.expression.lexer import ExpressionError
+from potato.core.expression.nodes import Node
+from potato.core.expression.parser import parse
+from potato.core.expression.trace import Trace, trace
+
+__all__ = [
+    "Evaluate",
+    "ExpressionError",
+    "Fields",
+    "Finding",
+    "Node",
+    "Trace",
+    "check",
+    "compile_expression",
+    "fields_of",
+    "parse",
+    "possible_events",
+    "trace",
+]

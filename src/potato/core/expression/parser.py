@@ -1,0 +1,159 @@
+"""Tokens -> syntax tree, by recursive descent.
+
+```
+rule = or ;  or = and {"||" and} ;  and = un {"&&" un} ;  un = "!" un | prim
+prim = "(" or ")" | ("any"|"all"|"none") "(" test ")" | test
+test = FIELD [ ("=="|"!="|"<"|"<="|">"|">=") lit | ("~"|"!~") (STRING|REGEX) | "in" "[" lit {"," lit} "]" ]
+lit  = STRING | INT | "true" | "false"
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, cast
+
+from potato.core.expression.lexer import ExpressionError, Token, tokenize
+from potato.core.expression.nodes import And, Comparison, Literal_, Node, Not, Or, Quantifier, Regex, Test
+
+MAX_DEPTH: Final = 64
+MAX_CLAUSES: Final = 2000
+_COMPARE: Final = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_QUANTIFIERS: Final = frozenset({"any", "all", "none"})
+_INT64: Final = 1 << 63
+
+
+def parse(text: str) -> Node:
+    """The tree of one expression. Raises `ExpressionError`, its span an offset range in `text`."""
+    return _Parser(tokenize(text)).parse()
+
+
+class _Parser:
+    def __init__(self, tokens: list[Token]) -> None:
+        self._tokens = tokens
+        self._at = 0
+        self._depth = 0
+        self._clauses = 0
+
+    def parse(self) -> Node:
+        node = self._or()
+        if self._peek.kind != "end":
+            raise self._unexpected("'&&', '||' or the end")
+        return node
+
+    @property
+    def _peek(self) -> Token:
+        return self._tokens[self._at]
+
+    def _next(self) -> Token:
+        token = self._tokens[self._at]
+        self._at += 1
+        return token
+
+    def _expect(self, kind: str, what: str) -> Token:
+        if self._peek.kind != kind:
+            raise self._unexpected(what)
+        return self._next()
+
+    def _unexpected(self, wanted: str) -> ExpressionError:
+        token = self._peek
+        found = "the end" if token.kind == "end" else f"'{token.value[:40]}'"
+        hint = ""
+        if token.kind == "name" and token.value in ("and", "or", "not"):
+            hint = f"Write '{ {'and': '&&', 'or': '||', 'not': '!'}[token.value] }'."
+        return ExpressionError("syntax-error", f"expected {wanted}, found {found}", token.span, hint)
+
+    def _or(self) -> Node:
+        return self._chain("||", self._and, Or)
+
+    def _and(self) -> Node:
+        return self._chain("&&", self._unary, And)
+
+    def _chain(self, symbol: str, part: Callable[[], Node], kind: type[And] | type[Or]) -> Node:
+        items = [part()]
+        while self._peek.kind == symbol:
+            self._next()
+            items.append(part())
+        return items[0] if len(items) == 1 else kind(tuple(items), (items[0].span[0], items[-1].span[1]))
+
+    def _unary(self) -> Node:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ExpressionError("too-deep", f"nested deeper than {MAX_DEPTH}", self._peek.span)
+        try:
+            if self._peek.kind != "!":
+                return self._primary()
+            start = self._next().span[0]
+            item = self._unary()
+            return Not(item, (start, item.span[1]))
+        finally:
+            self._depth -= 1
+
+    def _primary(self) -> Node:
+        if self._peek.kind == "(":
+            start = self._next().span[0]
+            node = self._or()
+            return replace(node, span=(start, self._expect(")", "')'").span[1]))
+        token = self._peek
+        if token.value in _QUANTIFIERS and token.kind == "name" and self._tokens[self._at + 1].kind == "(":
+            self._at += 2
+            test = self._test(cast("Quantifier", token.value), token.span[0])
+            return replace(test, span=(token.span[0], self._expect(")", "')' after one clause").span[1]))
+        return self._test(None, token.span[0])
+
+    def _test(self, quantifier: Quantifier | None, start: int) -> Test:
+        name = self._expect("name", "a field")
+        self._clauses += 1
+        if self._clauses > MAX_CLAUSES:
+            message = f"more than {MAX_CLAUSES} clauses in one expression"
+            raise ExpressionError("too-long", message, name.span, "Split it into several rules.")
+        op = self._peek
+        operand: Literal_ | Regex | tuple[Literal_, ...]
+        if op.kind in _COMPARE:
+            self._next()
+            operand, span = self._literal()
+        elif op.kind in ("~", "!~"):
+            self._next()
+            operand, span = self._pattern()
+        elif op.kind == "name" and op.value == "in":
+            self._next()
+            operand, span = self._list()
+        else:
+            return Test(name.value, "is", True, (start, name.span[1]), name.span, name.span, quantifier)
+        return Test(name.value, cast("Comparison", op.value), operand, (start, span[1]), name.span, span, quantifier)
+
+    def _literal(self) -> tuple[Literal_, tuple[int, int]]:
+        token = self._peek
+        if token.kind == "string":
+            return self._next().value, token.span
+        if token.kind == "int":
+            self._next()
+            if len(token.value) > 20 or not -_INT64 <= int(token.value) < _INT64:  # noqa: PLR2004 - digits of 2**63 and a sign
+                raise ExpressionError("wrong-type", "the number is wider than 64 bits", token.span)
+            return int(token.value), token.span
+        if token.kind == "name" and token.value in ("true", "false"):
+            return self._next().value == "true", token.span
+        error = self._unexpected("a value")
+        if token.kind == "name":
+            error.hint = f'Quote text: "{token.value}".'
+        elif token.kind == "regex":
+            error.hint = "Use '~' with a pattern."
+        raise error
+
+    def _pattern(self) -> tuple[str | Regex, tuple[int, int]]:
+        token = self._peek
+        if token.kind == "string":
+            return self._next().value, token.span
+        if token.kind == "regex":
+            return Regex(self._next().value), token.span
+        raise self._unexpected('a "glob" or a /regular expression/')
+
+    def _list(self) -> tuple[tuple[Literal_, ...], tuple[int, int]]:
+        start = self._expect("[", "'[' after 'in'").span[0]
+        items = [self._literal()[0]]
+        while self._peek.kind == ",":
+            self._next()
+            items.append(self._literal()[0])
+        end = self._expect("]", "',' or ']'").span[1]
+        return tuple(items), (start, end)

@@ -1,0 +1,222 @@
+"""The only place where proposals become verdicts. Pure: the same batch always gets the same answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import msgspec
+
+from potato.core import neutralise
+from potato.core.canonical import digest
+from potato.core.event import Event
+from potato.core.paths import is_protected, safe_branch, unsafe_path
+from potato.core.permission import CODE_WRITING, DEFAULT_CAPS, NEEDS_APPROVAL, ROLE_MAY_HOLD, Role
+from potato.core.proposal import (
+    Action, ApplyLabels, MalformedProposal, OpenPr, PushBranch, RemoveLabels, RequestReview, RouteAgents,
+    UpdateIssue, arguments, kind_of, parse_action,
+)  # fmt: skip
+from potato.core.secret_scan import leaked
+
+Answer = Literal["allow", "deny", "needs_approval"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one agent may do in one run. `caps` overrides the default caps by kind."""
+
+    agent: str
+    role: Role
+    permissions: frozenset[str]
+    caps: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def cap(self, kind: str) -> int:
+        """How much of a kind the whole run may propose."""
+        return self.caps.get(kind, DEFAULT_CAPS[kind])
+
+    def as_json(self) -> dict[str, Any]:
+        """What the agent is told about its own grant."""
+        kinds = sorted(self.permissions & DEFAULT_CAPS.keys())
+        return {"role": self.role, "permissions": sorted(self.permissions), "caps": {kind: self.cap(kind) for kind in kinds}}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the gate must know beside the grant: the event, the config's agents, its own files and digest, secrets."""
+
+    event: Event
+    trusted: bool
+    config_digest: str
+    routable: frozenset[str] = frozenset()
+    protected: frozenset[str] = frozenset()
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one proposal. `action` is what may be applied: neutralised, and absent where malformed.
+
+    `digest` binds (proposal, repository, subject, head sha, config version): any change gives another one.
+    """
+
+    kind: str
+    args: Mapping[str, Any]
+    answer: Answer
+    reason: str
+    digest: str
+    action: Action | None = None
+
+
+def judge(proposals: Sequence[Any], grant: Grant, setting: Setting) -> list[Verdict]:
+    """One verdict for each proposal, in order. Over a cap, the whole batch is refused."""
+    verdicts = [_judge_one(raw, grant, setting) for raw in proposals]
+    over = _over_cap(verdicts, grant)
+    if not over:
+        return verdicts
+    refused = f"the whole batch is refused: {over}"
+    return [v if v.answer == "deny" else replace(v, answer="deny", reason=refused, action=None) for v in verdicts]
+
+
+def _judge_one(raw: Any, grant: Grant, setting: Setting) -> Verdict:  # noqa: ANN401 - an agent's word
+    try:
+        action = parse_action(raw)
+    except MalformedProposal as error:
+        kind = str(raw.get("kind"))[:60] if isinstance(raw, dict) else "?"  # type: ignore[reportUnknownMemberType] # foreign
+        return Verdict(kind, {}, "deny", f"malformed proposal: {error}", digest([str(raw)[:10_000]]))
+    kind = kind_of(action)
+    denial = _denial(action, kind, grant, setting)
+    action = _neutral(action)
+    args = arguments(action)
+    bound = digest([kind, args, setting.event.repository, setting.event.number, setting.event.head_sha, setting.config_digest])
+    if denial:
+        shown = {} if denial.startswith("it holds the secret") else args
+        return Verdict(kind, shown, "deny", denial, bound)
+    human = _needs_human(action, kind, setting)
+    if human:
+        return Verdict(kind, args, "needs_approval", human, bound, action)
+    return Verdict(kind, args, "allow", f"{grant.agent} holds {kind}", bound, action)
+
+
+def _denial(action: Action, kind: str, grant: Grant, setting: Setting) -> str | None:
+    """The first reason to refuse, or nothing."""
+    names = leaked(_texts(msgspec.to_builtins(action)), setting.secrets)
+    if names:
+        return f"it holds the secret {', '.join(names)}"
+    if kind not in grant.permissions:
+        return f"{grant.agent} has no permission '{kind}'"
+    if kind not in ROLE_MAY_HOLD[grant.role]:
+        return f"the role '{grant.role}' may never use '{kind}'"
+    if kind in CODE_WRITING and not setting.trusted:
+        return f"'{kind}' is refused on an untrusted event"
+    return _wrong_target(action, kind, setting.event) or _wrong_content(action, grant, setting)
+
+
+def _wrong_target(action: Action, kind: str, event: Event) -> str | None:
+    if event.repository is None and kind not in ("route_agents", "block"):
+        return "the event has no repository to act on"
+    if action.repository is not None and action.repository.casefold() != (event.repository or "").casefold():
+        return f"it aims at {action.repository}, the event is in {event.repository}"
+    number = getattr(action, "number", None)
+    if number is not None and number != event.number:
+        return f"it aims at #{number}, the event is about {_subject(event)}"
+    if kind in _ON_SUBJECT and event.subject is None:
+        return "the event has no issue or pull request to act on"
+    if kind in ("request_review", "review") and event.subject and event.subject.kind != "pull_request":
+        return "the event is about no pull request"
+    if isinstance(action, UpdateIssue) and event.subject and event.subject.kind != "issue":
+        return "the event is about no issue"
+    if kind == "create_check" and not event.head_sha:
+        return "the event has no commit to report on"
+    return None
+
+
+_ON_SUBJECT = frozenset({"apply_labels", "remove_labels", "update_issue", "comment", "request_review", "review"})
+
+
+def _subject(event: Event) -> str:
+    return f"#{event.subject.number}" if event.subject else "no numbered subject"
+
+
+def _wrong_content(action: Action, grant: Grant, setting: Setting) -> str | None:
+    if isinstance(action, RouteAgents):
+        unknown = sorted(set(action.agents) - setting.routable)
+        if unknown:
+            return f"'{unknown[0]}' is no agent of this config"
+        if grant.agent in action.agents:
+            return "an agent cannot route to itself"
+    if isinstance(action, RequestReview) and not action.reviewers and not action.teams:
+        return "it names no reviewer"
+    if isinstance(action, UpdateIssue) and (action.title, action.body, action.state) == (None, None, None):
+        return "it changes nothing"
+    if isinstance(action, (OpenPr, PushBranch)):
+        if action.branch is not None and not safe_branch(action.branch):
+            return f"the branch {action.branch!r} is not a well-formed name under 'potato/'"
+        for change in action.files:
+            problem = unsafe_path(change.path)
+            if problem:
+                return f"the path {change.path!r} is refused: {problem}"
+        if len({change.path.casefold() for change in action.files}) != len(action.files):
+            return "two files differ at most in case"
+    return None
+
+
+def _needs_human(action: Action, kind: str, setting: Setting) -> str | None:
+    if isinstance(action, (OpenPr, PushBranch)):
+        touched = [change.path for change in action.files if is_protected(change.path, setting.protected)]
+        if touched:
+            return f"it touches the protected file {touched[0]}"
+    if kind in NEEDS_APPROVAL:
+        return f"'{kind}' always needs a human"
+    return None
+
+
+def _over_cap(verdicts: Sequence[Verdict], grant: Grant) -> str | None:
+    counts: Counter[str] = Counter()
+    for verdict in verdicts:
+        if verdict.action is not None:
+            counts[verdict.kind] += _weight(verdict.action)
+    for kind, count in counts.items():
+        if count > grant.cap(kind):
+            return f"{count} x {kind}, the cap is {grant.cap(kind)}"
+    return None
+
+
+def _weight(action: Action) -> int:
+    match action:
+        case ApplyLabels() | RemoveLabels():
+            return len(action.labels)
+        case RequestReview():
+            return len(action.reviewers) + len(action.teams)
+        case RouteAgents():
+            return len(action.agents)
+        case _:
+            return 1
+
+
+def _neutral(action: Action) -> Action:
+    """The action with texts that no longer mention, close, command or claim to be ours."""
+    changes: dict[str, Any] = {}
+    for name in ("body", "summary"):
+        text = getattr(action, name, None)
+        if isinstance(text, str):
+            changes[name] = neutralise.markdown(text)
+    for name in ("title", "message", "reason"):
+        text = getattr(action, name, None)
+        if isinstance(text, str):
+            changes[name] = neutralise.plain(text)
+    return msgspec.structs.replace(action, **changes) if changes else action
+
+
+def _texts(value: Any) -> list[str]:  # noqa: ANN401 - JSON
+    """Every string in a JSON value, keys included."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        items: list[Any] = [*value.keys(), *value.values()]  # type: ignore[reportUnknownMemberType] # foreign JSON
+        return [text for item in items for text in _texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]  # type: ignore[reportUnknownVariableType] # foreign JSON
+    return []
+

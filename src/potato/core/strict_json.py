@@ -1,0 +1,92 @@
+"""JSON as strangers send it, read strictly: what two parsers could read in two ways is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from potato.errors import UsageError
+
+MAX_DEPTH = 128
+_INT64 = 1 << 63
+
+
+def parse_object(data: bytes, what: str) -> dict[str, Any]:
+    """One JSON object in UTF-8 without BOM, no duplicate key, NaN, huge number or lone surrogate.
+
+    `what` names the source in messages. Raises `UsageError` with code `malformed-json`.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _malformed(what, f"byte {error.start} is not UTF-8", "Save it as UTF-8.") from None
+    if text.startswith("\ufeff"):
+        raise _malformed(what, "it starts with a byte order mark", "Save it as UTF-8 without BOM.")
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_bounded_int
+        )
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise _malformed(what, f"{error.msg} at {place}") from None
+    except RecursionError:
+        raise _malformed(what, f"nested deeper than {MAX_DEPTH}") from None
+    except ValueError as error:
+        raise _malformed(what, str(error)) from None
+    if not isinstance(value, dict):
+        raise _malformed(what, "the top level is not an object")
+    _check_tree(cast("dict[str, Any]", value), what)
+    return cast("dict[str, Any]", value)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                message = f"the key {key[:60]!r} stands twice in one object"
+                raise ValueError(message)
+            seen.add(key)
+    return result
+
+
+def _no_constant(name: str) -> None:
+    message = f"{name} is no JSON number"
+    raise ValueError(message)
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > 20 or not -_INT64 <= (number := int(digits)) < _INT64:  # noqa: PLR2004 - digits of 2**63 and a sign
+        message = "an integer is wider than 64 bits"
+        raise ValueError(message)
+    return number
+
+
+def _check_tree(root: dict[str, Any], what: str) -> None:
+    """Bound the depth and refuse lone surrogates, which are no text and cannot be stored."""
+    level: list[Any] = [root]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for node in level:
+            items = cast("list[Any]", [*node.keys(), *node.values()] if isinstance(node, dict) else node)
+            for item in items:
+                if isinstance(item, (dict, list)):
+                    below.append(item)
+                elif isinstance(item, str) and not item.isascii():
+                    _check_text(item, what)
+        if not below:
+            return
+        level = below
+    raise _malformed(what, f"nested deeper than {MAX_DEPTH}")
+
+
+def _check_text(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _malformed(what, "a string holds half of a surrogate pair") from None
+
+
+def _malformed(what: str, problem: str, hint: str = "") -> UsageError:
+    return UsageError("malformed-json", f"{what} is not usable JSON: {problem}.", hint)

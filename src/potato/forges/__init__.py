@@ -1,0 +1,1 @@
+"""Forges: where events come from and effects go."""

@@ -1,0 +1,1 @@
+"""The local forge: facts from files, effects staged."""

@@ -1,0 +1,1 @@
+"""The spokes: how agents are executed, and the built-in ones."""

@@ -274,3 +274,11 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Aware UTC."""
         ...
+
+
+class Notifier(Protocol):
+    """Told of every change while it happens."""
+
+    def run_changed(self, run: RunRecord) -> None:
+        """A run has a new state."""
+        ...

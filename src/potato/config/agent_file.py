@@ -35,7 +35,7 @@ def confined(folder: str, ref: str) -> str:
     if parts[0] == "..":
         message = f"'{ref}' leads out of the config's folder"
         raise ValueError(message)
-    path = folder
+    path, mode = folder, 0
     for part in parts:
         path = os.path.join(path, part)
         try:

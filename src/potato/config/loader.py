@@ -17,6 +17,7 @@ from potato.config.validation import validate
 from potato.config.yaml_tree import MAX_BYTES, Place, Tree, read_tree
 from potato.core.canonical import digest, digest_bytes
 from potato.core.expression import ExpressionError, Node, check, parse
+from potato.core.foreign import as_object
 from potato.core.permission import ROLE_MAY_HOLD, Role
 from potato.core.routing import Priority, RoutingTable, Rule
 from potato.core.text import did_you_mean
@@ -232,7 +233,9 @@ class _Loading:
             try:
                 paths.append(confined(self.folder, ref))
             except ValueError as error:
-                self.tree.problem(self.tree.at(("agents", name, "files")), "bad-ref", f"{error}.", "Files are plain files in the config's folder.")
+                self.tree.problem(
+                    self.tree.at(("agents", name, "files")), "bad-ref", f"{error}.", "Files are plain files in the config's folder."
+                )
         return tuple(paths)
 
     # rules
@@ -244,7 +247,9 @@ class _Loading:
             line, _ = self.tree.position(self.tree.at(("routing", index)))
             name = model.name or f"r{line}"
             if model.name and name in names:
-                self.tree.problem(self.tree.at(("routing", index, "name")), "duplicate-name", f"the rule on line {names[name]} is '{name}' too.")
+                self.tree.problem(
+                    self.tree.at(("routing", index, "name")), "duplicate-name", f"the rule on line {names[name]} is '{name}' too."
+                )
             names[name] = line
             self._check_run(index, model)
             parsed = self._expression(index, model)
@@ -257,7 +262,10 @@ class _Loading:
         for at, item in enumerate(model.run):
             for name in [item] if isinstance(item, str) else item.any_of:
                 if name not in self.defined:
-                    hint = did_you_mean(name, [*self.defined, *BUILTINS]) or f"Define it under 'agents:', or use a built-in: {', '.join(BUILTINS)}."
+                    hint = (
+                        did_you_mean(name, [*self.defined, *BUILTINS])
+                        or f"Define it under 'agents:', or use a built-in: {', '.join(BUILTINS)}."
+                    )
                     self.tree.problem(self.tree.at(("routing", index, "run", at)), "unknown-agent", f"no agent is called '{name}'.", hint)
 
     def _expression(self, index: int, model: RuleModel) -> tuple[str, Node] | None:
@@ -304,12 +312,13 @@ class _Loading:
                 name = identifier(text)
                 if name not in known:
                     hint = did_you_mean(name or text, known) or f"Known: {', '.join(known)}."
-                    self.tree.problem(self.tree.at(("policies", key, index)), "unknown-policy", f"'{text[:60]}' is no policy to {key}.", hint)
+                    self.tree.problem(
+                        self.tree.at(("policies", key, index)), "unknown-policy", f"'{text[:60]}' is no policy to {key}.", hint
+                    )
         versions = [f"{name}: {value}" for name in ("node_version", "python_version") if (value := getattr(policies, name))]
         return (*versions, *(f"forbid {name}" for name in policies.forbid), *(f"require {name}" for name in policies.require))
 
 
 def _keys_of(data: Any, key: str) -> list[str]:  # noqa: ANN401 - unvalidated YAML
     """The keys of a mapping that may have any shape yet."""
-    part = data.get(key) if isinstance(data, dict) else None  # type: ignore[reportUnknownMemberType] # unvalidated
-    return list(part) if isinstance(part, dict) else []  # type: ignore[reportUnknownArgumentType] # unvalidated
+    return list(as_object(as_object(data).get(key)))

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from potato.config.duration import parse_duration
 from potato.core.permission import DEFAULT_CAPS, PERMISSIONS, Role
 from potato.core.text import did_you_mean
-from potato.config.duration import parse_duration
 
 RUNNERS = ("builtin", "command", "python", "http", "acp", "codex", "claude")
 RunnerName = Literal["builtin", "command", "python", "http", "acp", "codex", "claude"]
@@ -38,9 +38,7 @@ def _one_of(known: tuple[str, ...]) -> AfterValidator:
 
 _SORTED = tuple(sorted(PERMISSIONS))
 _Permission = Annotated[str, _one_of(_SORTED), Field(json_schema_extra={"enum": list(_SORTED)})]
-_Duration = Annotated[
-    float, BeforeValidator(_seconds), Field(json_schema_extra={"type": "string", "pattern": "^[0-9]+[smhd]$"})
-]
+_Duration = Annotated[float, BeforeValidator(_seconds), Field(json_schema_extra={"type": "string", "pattern": "^[0-9]+[smhd]$"})]
 _Count = Annotated[int, Field(ge=0, le=1000)]
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from potato.config.models import AgentModel, Defaults, Document, ForgeModel, Policies, RuleModel
+from potato.core.foreign import as_list, as_object
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def salvage(data: Any) -> Document:  # noqa: ANN401 - unvalidated YAML
     """A document with every part that is sound by itself; broken rules keep their expression and names."""
-    parts: dict[str, Any] = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
-    routing: Any = parts.get("routing")
-    agents: Any = parts.get("agents")
+    parts = as_object(data)
     return Document.model_construct(
-        routing=[_rule(item) for item in routing] if isinstance(routing, list) else [],
-        agents={name: model for name, item in agents.items() if (model := _sound(AgentModel, item))}
-        if isinstance(agents, dict)
-        else {},
+        routing=[_rule(item) for item in as_list(parts.get("routing"))],
+        agents={name: model for name, item in as_object(parts.get("agents")).items() if (model := _sound(AgentModel, item))},
         policies=_sound(Policies, parts.get("policies")) or Policies(),
         defaults=_sound(Defaults, parts.get("defaults")) or Defaults(),
         forge=_sound(ForgeModel, parts.get("forge")) or ForgeModel(),
@@ -31,9 +28,8 @@ def _rule(item: Any) -> RuleModel:  # noqa: ANN401 - unvalidated YAML
     sound = _sound(RuleModel, item)
     if sound:
         return sound
-    parts: dict[str, Any] = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
-    run: Any = parts.get("run")
-    names = [name for name in run if isinstance(name, str)] if isinstance(run, list) else []
+    parts = as_object(item)
+    names = [name for name in as_list(parts.get("run")) if isinstance(name, str)]
     return RuleModel.model_construct(if_=parts.get("if"), run=names, name=None, priority="normal", stop=False)
 
 

@@ -47,7 +47,7 @@ def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None
         hint = did_you_mean(str(given), expected) or f"Known: {', '.join(expected)}."
         tree.problem(tree.at(path), "unknown-value", f"'{str(given)[:60]}' is no {name}.", hint)
     elif kind in _TYPES:
-        found = {list: "a list", dict: "a mapping", str: f"'{str(given)[:40]}'"}.get(type(given), "nothing")
+        found = _found(given)
         tree.problem(tree.at(path), "wrong-type", f"'{_shown(path) or 'the document'}' must be {_TYPES[kind]}, found {found}.")
     elif kind == "string_pattern_mismatch":
         tree.problem(tree.at(path), "bad-name", f"'{str(given)[:60]}' is no valid name here.", f"It must match {detail['ctx']['pattern']}.")
@@ -57,6 +57,12 @@ def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None
         tree.problem(tree.at(path), code, message if message[-1] in ".?" else f"{message}.")
     else:
         tree.problem(tree.at(path), "bad-value", f"'{_shown(path)}': {detail['msg'][:1].lower()}{detail['msg'][1:]}.")
+
+
+def _found(given: Any) -> str:  # noqa: ANN401 - unvalidated YAML
+    if isinstance(given, str):
+        return f"'{given[:40]}'"
+    return "a list" if isinstance(given, list) else "a mapping" if isinstance(given, dict) else "nothing"
 
 
 def _existing(tree: Tree, loc: Path) -> Path:

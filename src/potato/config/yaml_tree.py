@@ -47,7 +47,7 @@ class Tree:
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column, from 1, of an offset."""
-        import bisect  # noqa: PLC0415 - only for messages
+        import bisect
 
         if not self._lines:
             self._lines = [0, *(match.end() for match in re.finditer("\n", self.source))]
@@ -87,9 +87,10 @@ def read_tree(file: str, raw: bytes, *, base_line: int = 0) -> Tree:
         tree.source = raw[: error.start].decode("utf-8", "replace")
         tree.problem(len(tree.source), "not-utf8", f"byte {error.start} is not UTF-8.", "Save the file as UTF-8.")
         return tree
-    events = yaml.parse(_LEADING_BANG.sub(rf"\1{_BANG}", tree.source), Loader=yaml.CSafeLoader)
+    prepared = _LEADING_BANG.sub(rf"\1{_BANG}", tree.source)
+    events = cast("Iterator[yaml.Event]", cast("Any", yaml).parse(prepared, Loader=yaml.CSafeLoader))
     try:
-        _Reader(tree, cast("Iterator[yaml.Event]", events)).document()
+        _Reader(tree, events).document()
     except _Stop:
         pass
     except yaml.YAMLError as error:
@@ -147,8 +148,9 @@ class _Reader:
             self._fail(start, "no-aliases", "aliases are not allowed.", "Write the value out.")
         if event.anchor is not None:
             self._tree.problem(start, "no-anchors", "anchors are not allowed.", "Remove it, and quote a value that starts with '&'.")
-        if event.tag is not None:
-            self._tree.problem(start, "no-tags", f"the tag {event.tag[:60]!r} is not allowed.", "Quote a value that starts with '!'.")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            self._tree.problem(start, "no-tags", f"the tag {str(tag)[:60]!r} is not allowed.", "Quote a value that starts with '!'.")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, path, start)
         if isinstance(event, yaml.SequenceStartEvent):

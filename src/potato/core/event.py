@@ -25,7 +25,8 @@ class Event:
 
     `fields` holds what rules may read (see `potato.core.fields`); a fact not in the payload is
     `UNKNOWN` or `Partial` there until `with_facts` fills it in. `head_sha` and `base_sha` are the
-    commits of the subject, and `default_branch` the repository's; all may be absent.
+    commits of the subject, `default_branch` the repository's, `changed_lines` those added and removed by a
+    pull request, `ci_run_id` the id of the workflow run; all may be absent.
     """
 
     event: str
@@ -37,7 +38,8 @@ class Event:
     base_sha: str | None
     default_branch: str | None
     fields: Mapping[str, Value]
-    run_id: int | None = None
+    ci_run_id: int | None = None
+    changed_lines: int | None = None
 
     @property
     def number(self) -> int | None:

@@ -18,9 +18,7 @@ _PULLS = PULL_REQUEST_EVENTS
 _ISSUES = frozenset({"issues", "issue_comment"})
 _DISCUSSIONS = frozenset({"discussion", "discussion_comment"})
 _SUBJECTS = _PULLS | _ISSUES | _DISCUSSIONS
-_COMMENTS = frozenset(
-    {"issue_comment", "pull_request_review", "pull_request_review_comment", "discussion_comment", "commit_comment"}
-)
+_COMMENTS = frozenset({"issue_comment", "pull_request_review", "pull_request_review_comment", "discussion_comment", "commit_comment"})
 _CI = frozenset({"workflow_run", "workflow_job", "check_run", "check_suite"})
 _DEPLOYMENTS = frozenset({"deployment", "deployment_status", "deployment_review", "deployment_protection_rule"})
 _OUTCOMES = _CI | {"status", "deployment_status"}
@@ -71,9 +69,7 @@ _FIELDS = (
 
 FIELDS: Final = {field.name: field for field in _FIELDS}
 
-_CONCLUSIONS = frozenset(
-    "success failure neutral cancelled timed_out action_required stale skipped startup_failure".split()
-)
+_CONCLUSIONS = frozenset("success failure neutral cancelled timed_out action_required stale skipped startup_failure".split())
 _RUNNING = frozenset("queued in_progress requested waiting pending".split())
 
 

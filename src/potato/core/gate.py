@@ -12,11 +12,22 @@ import msgspec
 from potato.core import neutralise
 from potato.core.canonical import digest
 from potato.core.event import Event
+from potato.core.foreign import as_list, as_object
 from potato.core.paths import is_protected, safe_branch, unsafe_path
 from potato.core.permission import CODE_WRITING, DEFAULT_CAPS, NEEDS_APPROVAL, ROLE_MAY_HOLD, Role
 from potato.core.proposal import (
-    Action, ApplyLabels, MalformedProposal, OpenPr, PushBranch, RemoveLabels, RequestReview, RouteAgents,
-    UpdateIssue, arguments, kind_of, parse_action,
+    Action,
+    ApplyLabels,
+    MalformedProposal,
+    OpenPr,
+    PushBranch,
+    RemoveLabels,
+    RequestReview,
+    RouteAgents,
+    UpdateIssue,
+    arguments,
+    kind_of,
+    parse_action,
 )  # fmt: skip
 from potato.core.secret_scan import leaked
 
@@ -83,7 +94,7 @@ def _judge_one(raw: Any, grant: Grant, setting: Setting) -> Verdict:  # noqa: AN
     try:
         action = parse_action(raw)
     except MalformedProposal as error:
-        kind = str(raw.get("kind"))[:60] if isinstance(raw, dict) else "?"  # type: ignore[reportUnknownMemberType] # foreign
+        kind = str(as_object(raw).get("kind", "?"))[:60]
         return Verdict(kind, {}, "deny", f"malformed proposal: {error}", digest([str(raw)[:10_000]]))
     kind = kind_of(action)
     denial = _denial(action, kind, grant, setting)
@@ -213,10 +224,5 @@ def _texts(value: Any) -> list[str]:  # noqa: ANN401 - JSON
     """Every string in a JSON value, keys included."""
     if isinstance(value, str):
         return [value]
-    if isinstance(value, dict):
-        items: list[Any] = [*value.keys(), *value.values()]  # type: ignore[reportUnknownMemberType] # foreign JSON
-        return [text for item in items for text in _texts(item)]
-    if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]  # type: ignore[reportUnknownVariableType] # foreign JSON
-    return []
-
+    items = [*as_object(value).keys(), *as_object(value).values(), *as_list(value)]
+    return [text for item in items for text in _texts(item)]

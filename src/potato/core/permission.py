@@ -20,9 +20,7 @@ PERMISSIONS: Final = WRITING | READING
 CODE_WRITING: Final = frozenset({"open_pr", "push_branch", "dispatch_workflow"})
 """What changes code or makes it run."""
 
-_TALKING: Final = frozenset(
-    "apply_labels remove_labels create_issue update_issue comment request_review create_check".split()
-)
+_TALKING: Final = frozenset("apply_labels remove_labels create_issue update_issue comment request_review create_check".split())
 
 ROLE_MAY_HOLD: Final[dict[Role, frozenset[str]]] = {
     "router": READING | _TALKING | {"route_agents"},

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Final
+from urllib.parse import unquote
 
 MIN_LENGTH: Final = 8
 _INVISIBLE: Final = re.compile(r"[\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\\\"',+-]+")
@@ -22,7 +22,7 @@ def leaked(texts: Iterable[str], secrets: Mapping[str, str]) -> list[str]:
     """
     joined = "\n".join(texts)
     squeezed = _INVISIBLE.sub("", joined)
-    haystacks = (joined, joined.lower(), squeezed, squeezed.lower(), urllib.parse.unquote(joined))
+    haystacks = (joined, joined.lower(), squeezed, squeezed.lower(), unquote(joined))
     return sorted(
         name
         for name, secret in secrets.items()

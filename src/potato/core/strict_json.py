@@ -23,9 +23,7 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
     if text.startswith("\ufeff"):
         raise _malformed(what, "it starts with a byte order mark", "Save it as UTF-8 without BOM.")
     try:
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_bounded_int
-        )
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_bounded_int)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
         raise _malformed(what, f"{error.msg} at {place}") from None

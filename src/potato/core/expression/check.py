@@ -57,9 +57,9 @@ def possible_events(node: Node) -> frozenset[str]:
         case Test(field="event", op="in", operand=tuple() as names):
             return frozenset(map(str, names)) & ANY
         case And():
-            return frozenset.intersection(*map(possible_events, node.items))
+            return ANY.intersection(*map(possible_events, node.items))
         case Or():
-            return frozenset().union(*map(possible_events, node.items))
+            return frozenset[str]().union(*map(possible_events, node.items))
         case _:
             return ANY
 

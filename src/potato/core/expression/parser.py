@@ -46,6 +46,11 @@ class _Parser:
     def _peek(self) -> Token:
         return self._tokens[self._at]
 
+    @property
+    def _end(self) -> int:
+        """Where the token read last ends; closing parentheses count."""
+        return self._tokens[self._at - 1].span[1]
+
     def _next(self) -> Token:
         token = self._tokens[self._at]
         self._at += 1
@@ -70,12 +75,13 @@ class _Parser:
     def _and(self) -> Node:
         return self._chain("&&", self._unary, And)
 
-    def _chain(self, symbol: str, part: Callable[[], Node], kind: type[And] | type[Or]) -> Node:
+    def _chain(self, symbol: str, part: Callable[[], Node], kind: type[And | Or]) -> Node:
+        start = self._peek.span[0]
         items = [part()]
         while self._peek.kind == symbol:
             self._next()
             items.append(part())
-        return items[0] if len(items) == 1 else kind(tuple(items), (items[0].span[0], items[-1].span[1]))
+        return items[0] if len(items) == 1 else kind(tuple(items), (start, self._end))
 
     def _unary(self) -> Node:
         self._depth += 1
@@ -85,16 +91,16 @@ class _Parser:
             if self._peek.kind != "!":
                 return self._primary()
             start = self._next().span[0]
-            item = self._unary()
-            return Not(item, (start, item.span[1]))
+            return Not(self._unary(), (start, self._end))
         finally:
             self._depth -= 1
 
     def _primary(self) -> Node:
         if self._peek.kind == "(":
-            start = self._next().span[0]
+            self._next()
             node = self._or()
-            return replace(node, span=(start, self._expect(")", "')'").span[1]))
+            self._expect(")", "')'")
+            return node
         token = self._peek
         if token.value in _QUANTIFIERS and token.kind == "name" and self._tokens[self._at + 1].kind == "(":
             self._at += 2

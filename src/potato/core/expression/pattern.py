@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Final
 
 from potato.core.expression.nodes import Regex
 
@@ -37,18 +37,17 @@ def is_literal(glob: str) -> bool:
 
 
 def _regex(pattern: str) -> Predicate:
-    import re2  # noqa: PLC0415 - 15 ms that most configs do not need
+    import re2
 
-    re2_any = cast("Any", re2)
     if len(pattern) > MAX_PATTERN:
         message = f"the pattern is longer than {MAX_PATTERN} characters"
         raise PatternError(message)
-    options = re2_any.Options()
+    options = re2.Options()
     options.log_errors = False
     options.max_mem = _RE2_MEMORY
     try:
-        search = re2_any.compile(pattern, options).search
-    except re2_any.error as error:
+        search = re2.compile(pattern, options).search
+    except re2.error as error:
         reason = error.args[0]
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         message = f"no RE2 regular expression: {text}"
@@ -124,10 +123,9 @@ def _escape(char: str) -> str:
 
 
 def _regex_anchored(pattern: str) -> Predicate:
-    import re2  # noqa: PLC0415 - 15 ms that most configs do not need
+    import re2
 
-    re2_any = cast("Any", re2)
-    options = re2_any.Options()
+    options = re2.Options()
     options.log_errors = False
-    match = re2_any.compile(pattern, options).fullmatch
+    match = re2.compile(pattern, options).fullmatch
     return lambda text: match(text) is not None

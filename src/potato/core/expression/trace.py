@@ -33,8 +33,8 @@ class Trace:
         return tree | {"children": [child.as_json() for child in self.children]}
 
     def deciding(self) -> list[Trace]:
-        """The clauses that made the result what it is."""
-        if not self.children:
+        """The clauses that made the result what it is; a negated clause stands with its `!`."""
+        if not self.children or (self.op == "not" and not self.children[0].children):
             return [self]
         wanted = negate(self.result) if self.op == "not" else self.result
         return [leaf for child in self.children if child.result is wanted for leaf in child.deciding()]

@@ -18,11 +18,22 @@ from potato.core.value import UNKNOWN, Partial, Value
 from potato.core.vocabulary import ACTIONS, PULL_REQUEST_EVENTS
 from potato.errors import UsageError
 from potato.forges.github.payload import (
-    DECODER, CheckRun, CheckSuite, Comment, Discussion, Issue, Label, Payload, PullRequest, WorkflowRun,
+    DECODER,
+    CheckRun,
+    CheckSuite,
+    Comment,
+    Discussion,
+    Issue,
+    Label,
+    Payload,
+    PullRequest,
+    WorkflowRun,
 )  # fmt: skip
 
 MAX_BYTES: Final = 25 * 1024 * 1024
 _EVENT_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_FULL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9_.-]{1,100}")
+_SHA: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _COMMAND: Final = re.compile(r"[ ]{0,3}/([A-Za-z][A-Za-z0-9_-]{0,63}(?:[ \t]+\S[^\n]*)?)")
 _FENCE: Final = re.compile(r"[ ]{0,3}(```|~~~)")
 _MAX_COMMANDS: Final = 20
@@ -40,8 +51,11 @@ _KEYS: Final = {
 """Keys that tell an event; the name of the event comes in an unsigned header, so the two are compared."""
 
 
-def normalise(event: str, body: bytes, *, what: str = "the payload") -> Event:
-    """One event. Raises `UsageError`: `bad-event-name`, `payload-too-large`, `malformed-json`, `wrong-shape`."""
+def normalise(event: str, body: bytes, *, what: str = "the payload", ref: str | None = None, sha: str | None = None) -> Event:
+    """One event. `ref` and `sha` are used where the payload has none (a `schedule` in GitHub Actions).
+
+    Raises `UsageError`: `bad-event-name`, `payload-too-large`, `malformed-json`, `wrong-shape`.
+    """
     if not _EVENT_NAME.fullmatch(event):
         raise UsageError("bad-event-name", "the event's name is not lower-case letters, digits and '_'.", "Such as: pull_request.")
     if len(body) > MAX_BYTES:
@@ -51,21 +65,25 @@ def normalise(event: str, body: bytes, *, what: str = "the payload") -> Event:
         payload = DECODER.decode(body)
     except (msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
         raise UsageError("wrong-shape", f"{what} is no {event} delivery: {error}.") from None
+    if payload.repository and payload.repository.full_name and not _FULL_NAME.fullmatch(payload.repository.full_name):
+        raise UsageError("wrong-shape", f"{what}: the repository's full name is not owner/name.")
     missing = [key for key in _KEYS.get(event, ()) if getattr(payload, key) is None]
     if missing:
         raise UsageError("wrong-shape", f"{what} is no {event} delivery: it has no '{missing[0]}'.", "Check the event's name.")
-    return _Normaliser(event, payload).event()
+    return _Normaliser(event, payload, ref, sha).event()
 
 
 class _Normaliser:
-    def __init__(self, event: str, payload: Payload) -> None:
+    def __init__(self, event: str, payload: Payload, ref: str | None, sha: str | None) -> None:
         self.name = event
         self.p = payload
+        self.ref = payload.ref or ref
         self.fields: dict[str, Value] = {}
         self.subject: Subject | None = None
-        self.head_sha: str | None = None
+        self.head_sha: str | None = sha if event in ("schedule", "workflow_dispatch") else None
         self.base_sha: str | None = None
-        self.run_id: int | None = None
+        self.ci_run_id: int | None = None
+        self.changed_lines: int | None = None
 
     def event(self) -> Event:
         repository = self.p.repository.full_name if self.p.repository else None
@@ -80,8 +98,9 @@ class _Normaliser:
         self._git()
         self._other()
         default_branch = self.p.repository.default_branch if self.p.repository else None
-        return Event(self.name, action, repository, self.subject, actor, self.head_sha, self.base_sha, default_branch,
-                     self.fields, self.run_id)  # fmt: skip
+        head_sha, base_sha = (sha if sha and _SHA.fullmatch(sha) else None for sha in (self.head_sha, self.base_sha))
+        return Event(self.name, action, repository, self.subject, actor, head_sha, base_sha, default_branch,
+                     self.fields, self.ci_run_id, self.changed_lines)  # fmt: skip
 
     def _set(self, **values: Value) -> None:
         self.fields.update({name: value for name, value in values.items() if value is not None})
@@ -108,6 +127,8 @@ class _Normaliser:
             self._set(number=number)
         head, base = pull.head, pull.base
         self.head_sha, self.base_sha = (head.sha if head else None), (base.sha if base else None)
+        if pull.additions is not None and pull.deletions is not None:
+            self.changed_lines = pull.additions + pull.deletions
         self._set(draft=bool(pull.draft), branch=head.ref if head else None, base=base.ref if base else None,
                   fork=is_fork(pull), path=UNKNOWN)  # fmt: skip
 
@@ -136,12 +157,12 @@ class _Normaliser:
     def _ci(self) -> None:
         if self.name == "workflow_run" and (run := self.p.workflow_run):
             self._outcome(run.status, run.conclusion)
-            self.head_sha, self.run_id = run.head_sha, run.id
+            self.head_sha, self.ci_run_id = run.head_sha, run.id
             self._set(workflow=run.name, branch=run.head_branch, number=_only_number(run), fork=self._foreign(run),
                       job=Partial((run.name,) if run.name else ()))  # fmt: skip
         elif self.name == "workflow_job" and (job := self.p.workflow_job):
             self._outcome(job.status, job.conclusion)
-            self.head_sha, self.run_id = job.head_sha, job.run_id
+            self.head_sha, self.ci_run_id = job.head_sha, job.run_id
             self._set(workflow=job.workflow_name, branch=job.head_branch, job=(job.name,) if job.name else None, fork=UNKNOWN)
         elif self.name == "check_run" and (check := self.p.check_run):
             self._outcome(check.status, check.conclusion)
@@ -166,7 +187,7 @@ class _Normaliser:
     # refs and pushes
 
     def _git(self) -> None:
-        ref = self.p.ref
+        ref = self.ref
         if self.name in ("create", "delete") and ref:
             kind = "tag" if self.p.ref_type == "tag" else "branch"
             self.fields[kind] = ref
@@ -208,7 +229,9 @@ class _Normaliser:
             self._set(check=self.p.context, status=self.p.state)
         elif self.name == "merge_group" and (group := self.p.merge_group):
             self.head_sha, self.base_sha = group.head_sha, group.base_sha
-            self._set(ref=group.head_ref, branch=_after(group.head_ref or "", "refs/heads/"), base=_after(group.base_ref or "", "refs/heads/"))
+            self._set(
+                ref=group.head_ref, branch=_after(group.head_ref or "", "refs/heads/"), base=_after(group.base_ref or "", "refs/heads/")
+            )
         elif self.name == "schedule":
             self._set(cron=self.p.schedule)
         if self.name in ("workflow_dispatch", "schedule"):

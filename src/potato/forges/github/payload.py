@@ -14,7 +14,7 @@ class _Part(msgspec.Struct, frozen=True, gc=False):
     """A partial view: unknown keys are ignored."""
 
 
-class User(_Part):
+class User(_Part, frozen=True):
     """An account."""
 
     login: str | None = None
@@ -22,7 +22,7 @@ class User(_Part):
     type: str | None = None
 
 
-class Repository(_Part):
+class Repository(_Part, frozen=True):
     """A repository; `full_name` is `owner/name`."""
 
     id: int | None = None
@@ -31,13 +31,13 @@ class Repository(_Part):
     default_branch: str | None = None
 
 
-class Label(_Part):
+class Label(_Part, frozen=True):
     """A label, or any part that has just a name."""
 
     name: str | None = None
 
 
-class Head(_Part):
+class Head(_Part, frozen=True):
     """One end of a pull request. `repo` is null when the fork is gone."""
 
     ref: str | None = None
@@ -45,7 +45,7 @@ class Head(_Part):
     repo: Repository | None = None
 
 
-class PullRequest(_Part):
+class PullRequest(_Part, frozen=True):
     """A pull request, or the short form of one in check events (number, head and base only)."""
 
     number: int | None = None
@@ -56,9 +56,11 @@ class PullRequest(_Part):
     head: Head | None = None
     base: Head | None = None
     labels: list[Label] | None = None
+    additions: int | None = None
+    deletions: int | None = None
 
 
-class Issue(_Part):
+class Issue(_Part, frozen=True):
     """An issue; `pull_request` is there when it is a pull request's conversation."""
 
     number: int | None = None
@@ -70,7 +72,7 @@ class Issue(_Part):
     pull_request: dict[str, Any] | None = None
 
 
-class Comment(_Part):
+class Comment(_Part, frozen=True):
     """A comment or review."""
 
     id: int | None = None
@@ -79,7 +81,7 @@ class Comment(_Part):
     commit_id: str | None = None
 
 
-class CheckSuite(_Part):
+class CheckSuite(_Part, frozen=True):
     """A check suite."""
 
     status: str | None = None
@@ -90,7 +92,7 @@ class CheckSuite(_Part):
     app: Label | None = None
 
 
-class CheckRun(_Part):
+class CheckRun(_Part, frozen=True):
     """A check run."""
 
     name: str | None = None
@@ -101,7 +103,7 @@ class CheckRun(_Part):
     check_suite: CheckSuite | None = None
 
 
-class WorkflowRun(_Part):
+class WorkflowRun(_Part, frozen=True):
     """A run of a workflow."""
 
     id: int | None = None
@@ -114,7 +116,7 @@ class WorkflowRun(_Part):
     pull_requests: list[PullRequest] | None = None
 
 
-class WorkflowJob(_Part):
+class WorkflowJob(_Part, frozen=True):
     """A job of a workflow run."""
 
     run_id: int | None = None
@@ -126,7 +128,7 @@ class WorkflowJob(_Part):
     head_branch: str | None = None
 
 
-class Commit(_Part):
+class Commit(_Part, frozen=True):
     """A pushed commit. The file lists are absent in GitHub Actions' own event file."""
 
     id: str | None = None
@@ -135,7 +137,7 @@ class Commit(_Part):
     modified: list[str] | None = None
 
 
-class Release(_Part):
+class Release(_Part, frozen=True):
     """A release."""
 
     tag_name: str | None = None
@@ -145,7 +147,7 @@ class Release(_Part):
     author: User | None = None
 
 
-class Discussion(_Part):
+class Discussion(_Part, frozen=True):
     """A discussion."""
 
     number: int | None = None
@@ -155,7 +157,7 @@ class Discussion(_Part):
     labels: list[Label] | None = None
 
 
-class Deployment(_Part):
+class Deployment(_Part, frozen=True):
     """A deployment, or its status."""
 
     ref: str | None = None
@@ -164,7 +166,7 @@ class Deployment(_Part):
     state: str | None = None
 
 
-class MergeGroup(_Part):
+class MergeGroup(_Part, frozen=True):
     """A merge group."""
 
     head_sha: str | None = None
@@ -173,13 +175,13 @@ class MergeGroup(_Part):
     base_ref: str | None = None
 
 
-class Milestone(_Part):
+class Milestone(_Part, frozen=True):
     """A milestone."""
 
     title: str | None = None
 
 
-class Payload(_Part):
+class Payload(_Part, frozen=True):
     """Any delivery, seen partially."""
 
     action: str | None = None

@@ -1,0 +1,1 @@
+"""The built-in agents: deterministic, and bound by the same gate as any other."""

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""The workshop: `python3 dev.py test` sets up all that the tests need and passes them.
+
+commands: test [--fast] [pytest arguments], lint, types, fmt, bench NAME [--json OUT], docs, lock, setup
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import orchestrator
+
+ROOT: Final = Path(__file__).resolve().parent
+BIN: Final = ROOT / ".venv" / "bin"
+DEV_LOCKS: Final = (*orchestrator.LOCKS, ROOT / "requirements" / "dev.lock.txt")
+COUNTERPARTS: Final = ROOT / "tests" / "counterparts"
+PYTHON_FILES: Final = ("src", "tests", "benchmarks", "orchestrator.py", "dev.py")
+NEEDED: Final = {"git": "git", "node": "nodejs", "npm": "npm"}
+NODE_MINIMUM: Final = 20
+
+
+def say(text: str) -> None:
+    """Progress goes to stderr."""
+    print(f"dev: {text}", file=sys.stderr, flush=True)
+
+
+def call(*argv: str | Path, check: bool = True, cwd: Path = ROOT) -> int:
+    """Run a tool with its output shown; exit with its code if it fails."""
+    code = subprocess.run([str(part) for part in argv], cwd=cwd, check=False).returncode
+    if code and check:
+        sys.exit(code)
+    return code
+
+
+def system_packages() -> None:
+    """Install Debian's packages that the tests need; without root, say the one command that is missing."""
+    missing = [package for tool, package in NEEDED.items() if shutil.which(tool) is None]
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        say(f"apt-get install {' '.join(missing)}")
+        subprocess.run(["apt-get", "update", "-qq"], check=False, stdout=subprocess.DEVNULL)
+        call("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing)
+    elif missing:
+        say(f"missing; run as root: apt-get install -y {' '.join(missing)}")
+        sys.exit(2)
+    told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    if int(told.lstrip("v").split(".")[0]) < NODE_MINIMUM:
+        say(f"node {told.strip()} is too old; the tests' counterparts need node {NODE_MINIMUM}")
+        sys.exit(2)
+
+
+def node_packages() -> None:
+    """Install the pinned npm packages of tests/counterparts, once for each lock."""
+    lock = (COUNTERPARTS / "package-lock.json").read_bytes()
+    marker = COUNTERPARTS / "node_modules" / ".potato-lock"
+    stamp = hashlib.sha256(lock).hexdigest()
+    if marker.is_file() and marker.read_text(encoding="utf-8") == stamp:
+        return
+    say("installing the tests' node packages")
+    call("npm", "ci", "--silent", "--no-progress", cwd=COUNTERPARTS)
+    marker.write_text(stamp, encoding="utf-8")
+
+
+def setup() -> None:
+    """Everything that tests and checks need."""
+    try:
+        orchestrator.ensure(DEV_LOCKS, "dev")
+    except orchestrator.SetupError as error:
+        say(f"error: {error}")
+        sys.exit(1)
+    system_packages()
+    node_packages()
+
+
+def lint(_arguments: list[str]) -> None:
+    """Style, layers and types."""
+    setup()
+    call(BIN / "ruff", "check", *PYTHON_FILES)
+    call(BIN / "ruff", "format", "--check", *PYTHON_FILES)
+    call(BIN / "lint-imports", "--no-cache")
+    _types()
+
+
+def types(_arguments: list[str]) -> None:
+    """pyright, strict."""
+    setup()
+    _types()
+
+
+def _types() -> None:
+    call("node", COUNTERPARTS / "node_modules" / "pyright" / "index.js", "--project", ROOT / "pyproject.toml")
+
+
+def fmt(_arguments: list[str]) -> None:
+    """Format, and fix what can be fixed."""
+    setup()
+    call(BIN / "ruff", "check", "--fix", *PYTHON_FILES, check=False)
+    call(BIN / "ruff", "format", *PYTHON_FILES)
+
+
+def test(arguments: list[str]) -> None:
+    """Lint, then every test; `--fast` leaves out the slow ones and lint."""
+    started = time.monotonic()
+    setup()
+    fast = "--fast" in arguments
+    rest = [argument for argument in arguments if argument != "--fast"]
+    if not fast:
+        lint([])
+    marks = ["-m", "not slow"] if fast else []
+    code = call(BIN / "python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *marks, *rest, check=False)
+    say(f"{time.monotonic() - started:.0f} s")
+    sys.exit(code)
+
+
+def bench(arguments: list[str]) -> None:
+    """One benchmark by name."""
+    known = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if not path.stem.startswith("_"))
+    if not arguments or arguments[0] not in known:
+        say(f"usage: dev.py bench {'|'.join(known)} [--json OUT]")
+        sys.exit(2)
+    setup()
+    call(BIN / "python", ROOT / "benchmarks" / f"{arguments[0]}.py", *arguments[1:])
+
+
+def docs(_arguments: list[str]) -> None:
+    """Build the documentation into site/."""
+    setup()
+    call(BIN / "zensical", "build", "--clean")
+
+
+def lock(_arguments: list[str]) -> None:
+    """Make the lock files anew from pyproject.toml; they hold hashes and no registry's name."""
+    setup()
+    uv = shutil.which("uv") or str(next((ROOT / ".venv" / "uv").glob("*/bin/uv")))
+    compile_ = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--python-version", "3.11"]
+    runtime = ROOT / "requirements" / "runtime.lock.txt"
+    call(*compile_, "pyproject.toml", "-o", runtime)
+    for group in ("build", "dev"):
+        call(*compile_, "--group", group, "-c", runtime, "-o", ROOT / "requirements" / f"{group}.lock.txt")
+    call("npm", "install", "--package-lock-only", "--silent", cwd=COUNTERPARTS)
+
+
+COMMANDS: Final[dict[str, Callable[[list[str]], None]]] = {
+    "test": test,
+    "lint": lint,
+    "types": types,
+    "fmt": fmt,
+    "bench": bench,
+    "docs": docs,
+    "lock": lock,
+    "setup": lambda _arguments: setup(),
+}
+
+
+def main() -> None:
+    """Pick the command."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in COMMANDS:
+        print(__doc__)
+        sys.exit(0 if name in ("-h", "--help") else 2)
+    os.environ.setdefault("UV_SYSTEM_CERTS", "1")
+    COMMANDS[name](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

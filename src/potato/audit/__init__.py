@@ -1,0 +1,1 @@
+"""The append-only audit log: a Merkle tree whose every leaf is an entry."""

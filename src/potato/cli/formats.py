@@ -1,0 +1,81 @@
+"""Problems as text, JSON, GitHub annotations or SARIF."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from potato import __version__
+from potato.core.text import printable
+from potato.errors import Problem
+
+WORST: Final = 10
+
+
+def as_text(problems: Sequence[Problem]) -> str:
+    """One line each: file:line:column code: message hint."""
+    return "\n".join(f"{p}" if p.severity == "error" else f"{p} (warning)" for p in problems)
+
+
+def as_json(problems: Sequence[Problem]) -> str:
+    """A list of objects."""
+    shapes = [
+        {"file": p.file, "line": p.line, "column": p.column, "severity": p.severity, "code": p.code, "message": p.message, "hint": p.hint}
+        for p in problems
+    ]
+    return json.dumps(shapes, indent=2, ensure_ascii=False)
+
+
+def annotation(level: str, message: str, *, file: str = "", line: int = 0, column: int = 0, title: str = "") -> str:
+    """One workflow command, escaped.
+
+    Source: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
+    """
+    properties = {"file": file, "line": str(line or ""), "col": str(column or ""), "title": title}
+    told = ",".join(f"{key}={_escape(value, property_=True)}" for key, value in properties.items() if value)
+    return f"::{level}{' ' + told if told else ''}::{_escape(message)}"
+
+
+def _escape(text: str, *, property_: bool = False) -> str:
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if property_ else text
+
+
+def as_github(problems: Sequence[Problem]) -> str:
+    """The ten worst as annotations (GitHub shows no more a step), and how many there are beside."""
+    worst = sorted(problems, key=lambda p: p.severity != "error")
+    lines = [
+        annotation(p.severity, printable(f"{p.code}: {p.message} {p.hint}".strip()), file=p.file, line=p.line, column=p.column)
+        for p in worst[:WORST]
+    ]
+    if len(worst) > WORST:
+        lines.append(annotation("notice", f"+{len(worst) - WORST} more"))
+    return "\n".join(lines)
+
+
+def as_sarif(problems: Sequence[Problem]) -> str:
+    """SARIF 2.1.0. Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html."""
+    results: list[dict[str, Any]] = [
+        {
+            "ruleId": p.code,
+            "level": p.severity,
+            "message": {"text": f"{p.message} {p.hint}".strip()},
+            "locations": [{"physicalLocation": {
+                "artifactLocation": {"uri": p.file}, "region": {"startLine": p.line, "startColumn": p.column},
+            }}],
+        }
+        for p in problems
+    ]  # fmt: skip
+    rules = [{"id": code} for code in sorted({p.code for p in problems})]
+    driver = {"name": "potato", "version": __version__, "rules": rules}
+    run = {"tool": {"driver": driver}, "results": results, "columnKind": "unicodeCodePoints"}
+    return json.dumps({"version": "2.1.0", "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "runs": [run]}, indent=2)
+
+
+FORMATS: Final[dict[str, Callable[[Sequence[Problem]], str]]] = {
+    "text": as_text,
+    "json": as_json,
+    "github": as_github,
+    "sarif": as_sarif,
+}

@@ -1,0 +1,139 @@
+"""Decisions and runs as people read them, in 80 columns. Colour appears only on a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from potato.core.foreign import as_list
+from potato.core.text import printable
+
+if TYPE_CHECKING:
+    from potato.core.event import Event, Facts
+    from potato.core.expression import Trace
+    from potato.core.routing import Decision
+    from potato.ports import ProposalRecord, RunRecord
+
+_MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
+_STATES: Final = {
+    "succeeded": ("✓", "green"), "failed": ("✗", "red"), "blocked": ("⊘", "red"), "held": ("‖", "yellow"),
+    "awaiting_approval": ("…", "yellow"), "cancelled": ("✗", "yellow"),
+}  # fmt: skip
+_VERDICTS: Final = {"allow": ("✓", "green"), "deny": ("⊘", "red"), "needs_approval": ("…", "yellow")}
+
+
+def width() -> int:
+    """Columns to use."""
+    return max(40, min(shutil.get_terminal_size((80, 24)).columns, 110))
+
+
+def line(indent: int, text: str, mark: tuple[str, str] | None = None, tail: str = "", *, bold: bool = False) -> None:
+    """One entry, wrapped under its own text; `tail` follows on the same line where it fits, else below."""
+    head = " " * indent + (click.style(mark[0], fg=mark[1]) + " " if mark else "")
+    room = width() - indent - (2 if mark else 0)
+    full = f"{text}  {tail}" if tail else text
+    if tail and len(full) > room:
+        rows = [
+            *textwrap.wrap(text, room, break_on_hyphens=False),
+            *textwrap.wrap(tail, room - 2, initial_indent="  ", subsequent_indent="  "),
+        ]
+        dim_from = len(textwrap.wrap(text, room, break_on_hyphens=False))
+    else:
+        rows, dim_from = textwrap.wrap(text, room, break_on_hyphens=False) or [""], 99
+        if tail:
+            rows[-1] += "  " + click.style(tail, dim=True)
+    for number, row in enumerate(rows):
+        shown = click.style(row, bold=True) if bold and number < dim_from else click.style(row, dim=True) if number >= dim_from else row
+        click.echo((head if number == 0 else " " * (indent + (2 if mark else 0))) + shown)
+
+
+def heading(text: str) -> None:
+    """A section's title."""
+    click.echo()
+    click.echo(click.style(text, bold=True))
+
+
+def show_event(event: Event) -> None:
+    """One line on what happened."""
+    summary = event.summary()
+    action = f" {summary['action']}" if summary["action"] else ""
+    place = printable(str(summary["repository"] or "no repository"), 100) + (f"#{summary['number']}" if summary["number"] else "")
+    trust = {True: "trusted", False: "untrusted", None: "trust unknown"}[summary["trusted"]]
+    labels = f"  labels: {', '.join(printable(label, 50) for label in summary['labels'])}" if summary["labels"] else ""
+    line(0, f"{summary['event']}{action}  {place}  {trust}{labels}", bold=True)
+
+
+def show_decision(decision: Decision, facts: Facts) -> None:
+    """Every rule with its clauses, then what would run."""
+    for problem in facts.problems:
+        line(0, problem, ("!", "yellow"))
+    for outcome in decision.outcomes:
+        click.echo()
+        mark = _MARKS[{"matched": True, "unmatched": False, "unknown": None}[outcome.result]]
+        agents = ", ".join(" or ".join(group) for group in outcome.rule.run)
+        line(0, f"{outcome.rule.name}  {outcome.result}", mark, f"line {outcome.rule.line}, runs {agents}", bold=True)
+        _show_trace(outcome.trace, 4, top=True)
+    heading("Agents to run" if decision.assignments else "No agent runs")
+    rows = [(a.agent + (f" (any of {', '.join(a.any_of)})" if a.any_of else ""), a.priority.label,
+             f"by {', '.join(a.rules)}" + (f", after {', '.join(a.after)}" if a.after else "")) for a in decision.assignments]  # fmt: skip
+    table(rows, indent=2)
+    for assignment in decision.held:
+        line(2, f"{assignment.agent} is held: rule {', '.join(assignment.rules)} is unknown", ("?", "yellow"))
+
+
+def _show_trace(trace: Trace, indent: int, *, top: bool = False) -> None:
+    flat = top and trace.op == "and"
+    if not flat:
+        actual = "" if trace.field is None else f"{trace.field} is {_value(trace.actual)}"
+        line(indent, printable(trace.text, 400), _MARKS[trace.result], actual)
+    for child in trace.children:
+        _show_trace(child, indent + (0 if flat else 2))
+
+
+def _value(actual: Any) -> str:  # noqa: ANN401 - JSON of any field
+    if actual is None:
+        return "absent"
+    if isinstance(actual, list):
+        return ", ".join(printable(str(item), 60) for item in as_list(actual)) or "empty"
+    if isinstance(actual, bool):
+        return str(actual).lower()
+    return printable(str(actual), 100) or "empty"
+
+
+def show_runs(runs: Iterable[RunRecord]) -> None:
+    """Each run with its reason, its proposals and what became of them."""
+    for run in runs:
+        click.echo()
+        line(0, f"{run.agent}  {run.state}", _STATES.get(run.state, ("·", "blue")), printable(run.reason, 300), bold=True)
+        if run.summary:
+            line(4, printable(run.summary, 300))
+        for proposal in run.proposals:
+            _show_proposal(proposal)
+        for warning in run.warnings:
+            if not warning.endswith("declared, not enforced"):
+                line(4, printable(warning), ("!", "yellow"))
+
+
+def _show_proposal(proposal: ProposalRecord) -> None:
+    effect = proposal.effect
+    text = printable(effect.detail, 200) if effect else printable(proposal.reason, 300)
+    mark = ("✗", "red") if effect and effect.state == "failed" else _VERDICTS[proposal.verdict]
+    state = effect.state if effect else {"deny": "denied", "needs_approval": "needs approval"}.get(proposal.verdict, proposal.verdict)
+    line(4, f"{proposal.kind}  {state}", mark, text)
+
+
+def table(rows: Sequence[Sequence[str]], *, indent: int = 0, header: Sequence[str] | None = None) -> None:
+    """Columns as wide as needed; the last one is wrapped."""
+    if not rows:
+        return
+    every = [header, *rows] if header else list(rows)
+    widths = [max(len(row[i]) for row in every) for i in range(len(rows[0]) - 1)]
+    for number, row in enumerate(every):
+        left = " " * indent + "".join(cell.ljust(size + 2) for cell, size in zip(row, widths, strict=False))
+        rest = textwrap.wrap(row[-1], max(20, width() - len(left)), break_on_hyphens=False) or [""]
+        text = "\n".join([left + rest[0], *(" " * len(left) + more for more in rest[1:])])
+        click.echo(click.style(text, bold=True) if header and number == 0 else text.rstrip())

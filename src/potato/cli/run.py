@@ -1,0 +1,115 @@
+"""`potato run`: the CI form of the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from potato.cli.explain import decision_json
+from potato.cli.inputs import load, read_delivery, read_facts_file
+from potato.cli.options import config_option, database_option, event_options, json_option
+from potato.errors import DENIED, FAILED, OK, WAITING
+
+if TYPE_CHECKING:
+    from potato.config.loader import Config
+    from potato.core.event import Event
+    from potato.hub.workflow import Hub, Outcome
+    from potato.ports import Delivery, RunRecord
+
+
+@click.command(name="run")
+@config_option
+@event_options
+@database_option
+@click.option("--dry-run", is_flag=True, help="Run the agents, apply nothing.")
+@json_option
+def command(config: str | None, event: str | None, payload: str | None, facts: str | None, database: str, *, dry_run: bool,
+            as_json: bool) -> int:  # fmt: skip
+    """Route one event, run its agents, pass what they propose through the gate and apply what is allowed.
+
+    In GitHub Actions the event comes from the environment. Without GITHUB_TOKEN effects are staged, not sent.
+
+    Exit: 0 done, 1 a run failed or is held, 2 wrong usage or config, 4 GitHub refused the credentials,
+    5 a run was blocked, 6 a run waits for approval, 130 interrupted.
+    """
+    loaded = load(config)
+    delivery, normal = read_delivery(event, payload)
+    given = read_facts_file(facts)
+    outcome = asyncio.run(work(loaded, delivery, normal, given, database, dry_run=dry_run, quiet=as_json))
+    if as_json:
+        shape = decision_json(loaded, outcome.event, outcome.decision, outcome.facts)
+        shape["runs"] = [run.as_json() | {"proposals": [p.as_json() for p in run.proposals]} for run in outcome.runs]
+        click.echo(json.dumps(shape, indent=2, ensure_ascii=False))
+    else:
+        show(outcome, loaded)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from potato.cli.actions import report
+
+        report(outcome, loaded, os.environ)
+    return exit_code(outcome.runs)
+
+
+def show(outcome: Outcome, config: Config) -> None:
+    """The outcome on a terminal."""
+    from potato.cli.render import heading, line, show_decision, show_event, show_runs
+
+    show_event(outcome.event)
+    show_decision(outcome.decision, outcome.facts)
+    if outcome.runs:
+        heading("What happened")
+        show_runs(outcome.runs)
+    for name in config.unenforced if outcome.runs else ():
+        line(0, f"policy {name} declared, not enforced", ("!", "yellow"))
+
+
+async def work(config: Config, delivery: Delivery, event: Event, given: dict[str, Any] | None, database: str, *, dry_run: bool,
+               quiet: bool) -> Outcome:  # fmt: skip
+    """Open what is needed, handle the delivery, close."""
+    from potato.bootstrap import make_forge, make_hub, open_store
+    from potato.hub.workflow import handle
+
+    forge = make_forge(config, os.environ, given, dry_run=dry_run)
+    if forge.kind == "local" or dry_run:
+        why = "dry run" if dry_run else "forge: local" if config.document.forge.kind else "no GITHUB_TOKEN"
+        click.echo(f"{why}: effects are staged, nothing is sent", err=True)
+    try:
+        store, engine = open_store(database)
+        hub: Hub = make_hub(config, store, forge, Progress(quiet=quiet), os.environ)
+        task = asyncio.current_task()
+        if task and sys.platform != "win32":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        try:
+            return await handle(hub, delivery, event)
+        finally:
+            engine.dispose()
+    finally:
+        await forge.close()
+
+
+def exit_code(runs: Iterable[RunRecord]) -> int:
+    """The worst of the runs' states: failed or held, then blocked, then waiting."""
+    states = {run.state for run in runs}
+    if states & {"failed", "held", "cancelled"}:
+        return FAILED
+    if "blocked" in states:
+        return DENIED
+    return WAITING if "awaiting_approval" in states else OK
+
+
+class Progress:
+    """Tells on stderr, on a terminal only, what goes on."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet or not sys.stderr.isatty()
+
+    def run_changed(self, run: RunRecord) -> None:
+        """One line for each state worth waiting for."""
+        if not self._quiet and run.state in ("running", "applying"):
+            click.echo(click.style(f"· {run.agent} {run.state}", dim=True), err=True)

@@ -1,0 +1,42 @@
+"""`potato validate`."""
+
+from __future__ import annotations
+
+import click
+
+from potato.cli.options import config_option
+from potato.errors import OK, USAGE
+
+
+@click.command(name="validate")
+@click.argument("file", required=False)
+@config_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github", "sarif"]),
+    default="text",
+    show_default=True,
+    help="How problems are printed.",
+)
+def command(file: str | None, config: str | None, form: str) -> int:
+    """Check a config and its agents; print every problem with its place.
+
+    Exit: 0 when usable (warnings do not count), 2 when not.
+    """
+    from potato.cli.formats import FORMATS
+    from potato.config.loader import find_config, load_config
+
+    path = find_config(file or config)
+    loaded = load_config(path)
+    text = FORMATS[form](loaded.problems)
+    if text:
+        click.echo(text)
+    if form == "text":
+        errors = sum(problem.severity == "error" for problem in loaded.problems)
+        if loaded.config:
+            rules, agents = len(loaded.config.table.rules), len(loaded.config.agents)
+            click.echo(f"{path}: {rules} rule(s) and {agents} agent(s), usable", err=True)
+        else:
+            click.echo(f"{path}: {errors} error(s)", err=True)
+    return OK if loaded.config else USAGE

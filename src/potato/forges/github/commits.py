@@ -1,0 +1,48 @@
+"""Commit whole files to a branch through the Git data API, so that doing it again changes nothing.
+
+Source: https://docs.github.com/en/rest/git/trees#create-a-tree
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from potato.core.proposal import FileChange
+from potato.errors import PotatoError
+from potato.forges.github.client import GitHubClient
+
+
+async def commit_files(client: GitHubClient, repository: str, base: str, branch: str, message: str, files: list[FileChange]) -> bool:
+    """Bring `branch` to the files of `base` with these changes; true if anything was written.
+
+    A branch that has the same tree is left alone; one that has another gets a commit on top, never a forced update.
+    Raises `PotatoError` with code `nothing-to-change` if `base` is so already.
+    """
+    root = f"/repos/{repository}/git"
+    base_sha = await _head(client, root, base)
+    if base_sha is None:
+        raise PotatoError("no-base", f"the branch '{base}' does not exist.")
+    base_tree = (await client.get(f"{root}/commits/{base_sha}"))["tree"]["sha"]
+    tree = (await client.post(f"{root}/trees", {"base_tree": base_tree, "tree": [_entry(change) for change in files]}))["sha"]
+    if tree == base_tree:
+        raise PotatoError("nothing-to-change", f"'{base}' has these files already.")
+    head = await _head(client, root, branch)
+    if head is not None and (await client.get(f"{root}/commits/{head}"))["tree"]["sha"] == tree:
+        return False
+    commit = (await client.post(f"{root}/commits", {"message": message, "tree": tree, "parents": [head or base_sha]}))["sha"]
+    if head is None:
+        await client.post(f"{root}/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
+    else:
+        await client.patch(f"{root}/refs/heads/{quote(branch)}", {"sha": commit, "force": False})
+    return True
+
+
+async def _head(client: GitHubClient, root: str, branch: str) -> str | None:
+    found = await client.find(f"{root}/ref/heads/{quote(branch)}")
+    return str(found["object"]["sha"]) if found else None
+
+
+def _entry(change: FileChange) -> dict[str, Any]:
+    entry: dict[str, Any] = {"path": change.path, "mode": "100644", "type": "blob"}
+    return entry | ({"sha": None} if change.content is None else {"content": change.content})

@@ -1,0 +1,79 @@
+"""The GitHub forge: facts and effects over one client."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from potato.core.event import Event, Facts
+from potato.core.foreign import as_object
+from potato.core.proposal import Action
+from potato.errors import PotatoError
+from potato.forges.github.client import GitHubClient
+from potato.forges.github.effects import Effects
+from potato.forges.github.facts import FactFetcher
+from potato.ports import Effect
+
+_CODEOWNERS: Final = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
+_LOG_BYTES: Final = 200_000
+_MAX_LOGS: Final = 10
+
+
+class GitHubForge:
+    """See the port. Effects go to the event's repository only."""
+
+    kind = "github"
+
+    def __init__(self, client: GitHubClient) -> None:
+        self._client = client
+        self._facts = FactFetcher(client)
+        self._effects = Effects(client)
+
+    async def fetch_facts(self, event: Event, needs: frozenset[str]) -> Facts:
+        """See the port."""
+        return await self._facts.fetch(event, needs)
+
+    async def read(self, event: Event, permissions: frozenset[str]) -> Mapping[str, Any]:
+        """Changed files and CODEOWNERS of a pull request; jobs and failed jobs' logs of a workflow run."""
+        shown: dict[str, Any] = {}
+        if "read_pull_request" in permissions and event.subject and event.subject.kind == "pull_request":
+            shown["files"], complete = await self._facts.files_and_completeness(event)
+            if not complete:
+                shown["files_incomplete"] = True
+            codeowners = await self._codeowners(event)
+            if codeowners is not None:
+                shown["codeowners"] = codeowners
+        if "read_ci_logs" in permissions and event.ci_run_id is not None:
+            jobs = await self._facts.jobs(event)
+            shown["jobs"] = jobs
+            failed = [job for job in jobs if job["conclusion"] not in ("success", "skipped", "neutral", None)]
+            logs = [
+                await self._client.text(f"/repos/{event.repository}/actions/jobs/{job['id']}/logs", _LOG_BYTES)
+                for job in failed[:_MAX_LOGS]
+            ]
+            shown["logs"] = "\n".join(logs)
+        return shown
+
+    async def _codeowners(self, event: Event) -> str | None:
+        """From the base branch, never from the pull request's own head."""
+        base = event.fields.get("base")
+        ref = f"?ref={quote(base, safe='')}" if isinstance(base, str) else ""
+        for path in _CODEOWNERS:
+            found = as_object(await self._client.find(f"/repos/{event.repository}/contents/{path}{ref}"))
+            if found.get("encoding") == "base64":
+                try:
+                    return base64.b64decode(found["content"]).decode("utf-8", "replace")
+                except (binascii.Error, KeyError) as error:
+                    raise PotatoError("github-garbage", f"'{path}' is not readable ({type(error).__name__}).") from None
+        return None
+
+    async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:  # noqa: ARG002 - markers identify effects here
+        """See the port."""
+        return await self._effects.apply(event, agent, action)
+
+    async def close(self) -> None:
+        """See the port."""
+        await self._client.close()

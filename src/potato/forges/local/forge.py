@@ -1,0 +1,108 @@
+"""The local forge: no network. Facts come from the caller, effects are staged and shown.
+
+Whoever runs it vouches for the event: it is trusted unless the payload shows a fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from potato.core.event import Event, Facts
+from potato.core.fields import FIELDS
+from potato.core.proposal import Action, arguments, kind_of
+from potato.core.strict_json import parse_object
+from potato.core.text import did_you_mean, printable
+from potato.core.value import Partial, Value
+from potato.errors import UsageError
+from potato.ports import Effect
+
+_LISTS: Final = frozenset({"paths", "jobs", "files"})
+_TEXTS: Final = frozenset({"logs", "codeowners"})
+_KNOWN: Final = _LISTS | _TEXTS
+
+
+def read_facts(data: bytes, what: str) -> dict[str, Any]:
+    """The facts of a file: `paths`, `jobs` (names), `files` (as agents see them), `logs`, `codeowners`. Raises `UsageError`."""
+    facts = parse_object(data, what)
+    for name, value in facts.items():
+        if name not in _KNOWN:
+            hint = did_you_mean(name, _KNOWN) or f"Known: {', '.join(sorted(_KNOWN))}."
+            raise UsageError("unknown-fact", f"{what}: '{printable(name, 60)}' is no fact.", hint)
+        if name in _TEXTS and not isinstance(value, str):
+            raise UsageError("wrong-shape", f"{what}: '{name}' must be text.")
+        if name in _LISTS and not _is_list(value, of=dict if name == "files" else str):
+            raise UsageError("wrong-shape", f"{what}: '{name}' must be a list of {'objects' if name == 'files' else 'text'}.")
+    return facts
+
+
+def _is_list(value: Any, of: type) -> bool:  # noqa: ANN401 - foreign JSON
+    return isinstance(value, list) and all(isinstance(item, of) for item in cast("list[Any]", value))
+
+
+class LocalForge:
+    """Answers from the payload and the given facts; applies nothing."""
+
+    kind = "local"
+
+    def __init__(self, facts: Mapping[str, Any] | None = None) -> None:
+        self._facts = dict(facts or {})
+
+    async def fetch_facts(self, event: Event, needs: frozenset[str]) -> Facts:
+        """What was given, where the event can have it; the rest stays unknown."""
+        fields: dict[str, Value] = {"trusted": event.fields.get("fork") is not True}
+        paths = self._paths()
+        if paths is not None and event.event in FIELDS["path"].events:
+            fields["path"] = paths
+        if "jobs" in self._facts and event.event == "workflow_run":
+            known = event.fields.get("job")
+            own = known.values if isinstance(known, Partial) else ()
+            fields["job"] = tuple(dict.fromkeys((*own, *self._facts["jobs"])))
+        missing = [f"{need} were not given (--facts)" for need in sorted(needs & {"paths", "jobs"}) if need not in self._facts]
+        return Facts(fields, tuple(missing))
+
+    def _paths(self) -> tuple[str, ...] | None:
+        if "paths" in self._facts:
+            return tuple(self._facts["paths"])
+        if "files" in self._facts:
+            return tuple(str(file.get("path", "")) for file in self._facts["files"])
+        return None
+
+    async def read(self, event: Event, permissions: frozenset[str]) -> Mapping[str, Any]:
+        """The given facts that the permissions cover."""
+        shown: dict[str, Any] = {}
+        if "read_pull_request" in permissions:
+            paths = self._paths()
+            known = event.fields.get("path")
+            if paths is None and isinstance(known, tuple):
+                paths = known
+            if "files" in self._facts:
+                shown["files"] = self._facts["files"]
+            elif paths is not None:
+                shown["files"] = [{"path": path} for path in paths]
+            if "codeowners" in self._facts:
+                shown["codeowners"] = self._facts["codeowners"]
+        if "read_ci_logs" in permissions:
+            shown |= {name: self._facts[name] for name in ("jobs", "logs") if name in self._facts}
+        return shown
+
+    async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:  # noqa: ARG002 - the port's face
+        """Stage it: say what would be done."""
+        return Effect("staged", f"would {kind_of(action).replace('_', ' ')}{_target(event)}: {_short(action)}")
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+
+def _target(event: Event) -> str:
+    return f" on {event.repository or '?'}{f'#{event.number}' if event.number else ''}"
+
+
+def _short(action: Action) -> str:
+    args = arguments(action)
+    for name in ("labels", "title", "body", "name", "reviewers", "workflow", "branch", "reason"):
+        if args.get(name):
+            value = args[name]
+            text = ", ".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else str(value)
+            return printable(" ".join(text.split()), 80)
+    return printable(str(args), 80)

@@ -1,0 +1,1 @@
+"""The only control flow: what happens to an event, in which order, and what is recorded."""

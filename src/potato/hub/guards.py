@@ -1,0 +1,23 @@
+"""What a guard's run means for the agents that wait for it. Fails closed: no clear pass is no pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from potato.ports import RunRecord
+
+Passage = tuple[Literal["pass", "blocked", "held"], str]
+
+
+def passage(guards: Sequence[RunRecord]) -> Passage:
+    """Whether those who wait may run, and why not."""
+    for guard in guards:
+        block = next((p for p in guard.proposals if p.kind == "block"), None)
+        if block is not None and block.verdict == "allow":
+            return "blocked", f"guard {guard.agent}: {block.args.get('reason', 'no reason given')}"
+        if block is not None:
+            return "held", f"guard {guard.agent} wanted to block and was not allowed to: {block.reason}"
+        if guard.state != "succeeded":
+            return "held", f"guard {guard.agent} did not pass: {guard.state}, {guard.reason}"
+    return "pass", ""

@@ -1,0 +1,1 @@
+"""Alembic's environment and versions, run in process by `potato.store.engine`."""

@@ -90,7 +90,10 @@ class FactFetcher:
         return {"path": names if complete else Partial(names)}
 
     async def files_and_completeness(self, event: Event) -> tuple[list[dict[str, Any]], bool]:
-        """The changed files as agents see them, and whether these are all."""
+        """The changed files as agents see them, and whether these are all.
+
+        A pull request whose list is empty is compared once more: GitHub computes the list later than the head.
+        """
         if event.event == "push":
             return await self._compared(event, event.base_sha, event.head_sha)
         pull = await self.pull(event)
@@ -98,8 +101,8 @@ class FactFetcher:
             raise PotatoError("no-pull-request", "the event is about no pull request.")
         path = f"/repos/{event.repository}/pulls/{pull['number']}/files"
         files = [_file(raw) async for raw in self._client.pages(path, MAX_FILES)]
-        if files or pull.get("changed_files") == 0:
-            return files, len(files) < MAX_FILES
+        if files:
+            return files, len(files) < MAX_FILES and len(files) >= int(pull.get("changed_files") or 0)
         return await self._compared(event, pull["base"]["sha"], pull["head"]["sha"])
 
     async def _compared(self, event: Event, base: str | None, head: str | None) -> tuple[list[dict[str, Any]], bool]:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.github import COUNTERPARTS, GitHub, Proxy, emulator, proxied
+
+SPECIFICATION = Path(__file__).parents[1] / "examples" / "specification"
+
+
+@cache
+def octokit_examples() -> dict[str, list[dict[str, Any]]]:
+    """GitHub's documented deliveries: event -> payloads."""
+    index = COUNTERPARTS / "node_modules/@octokit/webhooks-examples/api.github.com/index.json"
+    return {item["name"]: item["examples"] for item in json.loads(index.read_text())}
+
+
+@pytest.fixture(scope="session")
+def deliveries() -> dict[str, list[dict[str, Any]]]:
+    return octokit_examples()
+
+
+@pytest.fixture(scope="module")
+def github_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with emulator(tmp_path_factory.mktemp("github")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def _repositories(github_url: str) -> Iterator[Iterator[str]]:
+    yield iter([f"alice/demo{n}" for n in range(12)])
+
+
+@pytest.fixture
+def github(github_url: str, _repositories: Iterator[str]) -> GitHub:
+    """A repository of its own for each test."""
+    return GitHub(github_url, next(_repositories))
+
+
+@pytest.fixture
+def proxy(github_url: str) -> Iterator[Proxy]:
+    with proxied(github_url) as running:
+        yield running

@@ -203,7 +203,9 @@ class _Loading:
                               f"Write ref: builtin:NAME with one of {', '.join(BUILTINS)}.")  # fmt: skip
         files = self._files((*(model.files or ()), *(front.files or ())), name)
         line, column = self.tree.position(self.tree.at(("agents", name), key=True))
-        limits = (front.limits.caps() if front.limits else {}) | (model.limits.caps() if model.limits else {})
+        limits: dict[str, int] = {}
+        limits.update(front.limits or {})
+        limits.update(model.limits or {})
         return AgentSpec(
             name=name, role=role, runner=runner, prompt=prompt, permissions=permissions, secrets=tuple(model.secrets), caps=limits,
             timeout_s=model.timeout or front.timeout or document.defaults.timeout or DEFAULT_TIMEOUT_S,

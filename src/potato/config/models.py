@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from potato.config.duration import parse_duration
-from potato.core.permission import DEFAULT_CAPS, PERMISSIONS, Role
+from potato.core.permission import PERMISSIONS, Kind, Role
 from potato.core.text import did_you_mean
 
 RUNNERS = ("builtin", "command", "python", "http", "acp", "codex", "claude")
@@ -39,33 +39,11 @@ def _one_of(known: tuple[str, ...]) -> AfterValidator:
 _SORTED = tuple(sorted(PERMISSIONS))
 _Permission = Annotated[str, _one_of(_SORTED), Field(json_schema_extra={"enum": list(_SORTED)})]
 _Duration = Annotated[float, BeforeValidator(_seconds), Field(json_schema_extra={"type": "string", "pattern": "^[0-9]+[smhd]$"})]
-_Count = Annotated[int, Field(ge=0, le=1000)]
+_Limits = dict[Kind, Annotated[int, Field(ge=0, le=1000)]]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
-
-
-class Limits(_Model):
-    """How much of each kind one run may propose; over it, the whole batch is refused."""
-
-    apply_labels: _Count | None = None
-    remove_labels: _Count | None = None
-    create_issue: _Count | None = None
-    update_issue: _Count | None = None
-    comment: _Count | None = None
-    request_review: _Count | None = None
-    review: _Count | None = None
-    open_pr: _Count | None = None
-    push_branch: _Count | None = None
-    create_check: _Count | None = None
-    dispatch_workflow: _Count | None = None
-    route_agents: _Count | None = None
-    block: _Count | None = None
-
-    def caps(self) -> dict[str, int]:
-        """Only what was set."""
-        return {kind: count for kind in DEFAULT_CAPS if (count := getattr(self, kind)) is not None}
 
 
 class AnyOf(_Model):
@@ -103,7 +81,9 @@ class Execution(_Model):
     ] = None  # fmt: skip
     model: Annotated[str | None, Field(description="The model, for runners that take one.")] = None
     timeout: Annotated[_Duration | None, Field(gt=0, le=86_400, description="Such as 30s, 10m or 2h. Default: 10m.")] = None
-    limits: Annotated[Limits | None, Field(description="Caps by kind of proposal.")] = None
+    limits: Annotated[
+        _Limits | None, Field(description="How much of each kind one run may propose; over it, the whole batch is refused.")
+    ] = None
     tools: Annotated[list[str] | None, Field(description="Tools of the agent's own, for runners that take them.")] = None
     sandbox: Annotated[Literal["auto", "none"] | None, Field(description="How process agents are caged.")] = None
     files: Annotated[list[str] | None, Field(description="More files of the config's folder the agent may see.")] = None

@@ -42,9 +42,14 @@ def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None
         tree.problem(tree.at(path, key=True), "unknown-key", f"'{name[:60]}' is no key{where}.", hint)
     elif kind == "missing":
         tree.problem(tree.at(path), "missing-key", f"'{name}' is missing{f' in {_shown(path)}' if path else ''}.")
+    elif name == "[key]":
+        if kind == "literal_error":
+            hint = did_you_mean(str(given), _expected(detail)) or f"Known: {', '.join(_expected(detail))}."
+        else:
+            hint = f"It must match {detail['ctx']['pattern']}."
+        tree.problem(tree.at(path, key=True), "unknown-key", f"'{str(given)[:60]}' is no key of {_shown(path[:-1])}.", hint)
     elif kind == "literal_error":
-        expected = [part.strip("'") for part in str(detail["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
-        hint = did_you_mean(str(given), expected) or f"Known: {', '.join(expected)}."
+        hint = did_you_mean(str(given), _expected(detail)) or f"Known: {', '.join(_expected(detail))}."
         tree.problem(tree.at(path), "unknown-value", f"'{str(given)[:60]}' is no {name}.", hint)
     elif kind in _TYPES:
         found = _found(given)
@@ -63,6 +68,11 @@ def _found(given: Any) -> str:  # noqa: ANN401 - unvalidated YAML
     if isinstance(given, str):
         return f"'{given[:40]}'"
     return "a list" if isinstance(given, list) else "a mapping" if isinstance(given, dict) else "nothing"
+
+
+def _expected(detail: Mapping[str, Any]) -> list[str]:
+    """The values that a literal can have, out of pydantic's sentence."""
+    return [part.strip("'") for part in str(detail["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
 
 
 def _existing(tree: Tree, loc: Path) -> Path:

@@ -7,10 +7,11 @@ from typing import Final, Literal, get_args
 Role = Literal["router", "triage", "guard", "orchestrator"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
-WRITING: Final = frozenset(
-    "apply_labels remove_labels create_issue update_issue comment request_review review open_pr push_branch "
-    "create_check dispatch_workflow route_agents block".split()
-)
+Kind = Literal[
+    "apply_labels", "remove_labels", "create_issue", "update_issue", "comment", "request_review", "review", "open_pr", "push_branch",
+    "create_check", "dispatch_workflow", "route_agents", "block",
+]  # fmt: skip
+WRITING: Final = frozenset[str](get_args(Kind))
 """Kinds of proposals. The permission has the kind's name."""
 
 READING: Final = frozenset("read_repository read_pull_request read_ci_logs read_issues".split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from potato.core.expression.compile import compile_test
@@ -11,6 +12,7 @@ from potato.core.expression.nodes import And, Node, Not, Or, Regex, Test
 from potato.core.value import UNKNOWN, Partial, Truth, Value, negate
 
 _SHOWN = 20
+_compiled = lru_cache(maxsize=20_000)(compile_test)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def trace(node: Node, fields: Mapping[str, Value], source: str) -> Trace:
     match node:
         case Test():
             op = node.op if node.quantifier is None else f"{node.quantifier} {node.op}"
-            return Trace(op, compile_test(node)(fields), text, (), node.field, _expected(node), _actual(fields.get(node.field)))
+            return Trace(op, _compiled(node)(fields), text, (), node.field, _expected(node), _actual(fields.get(node.field)))
         case Not():
             child = trace(node.item, fields, source)
             return Trace("not", negate(child.result), text, (child,))

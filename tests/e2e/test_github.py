@@ -221,12 +221,18 @@ def test_a_workflow_runs_jobs_and_logs_reach_guard_and_coverage(tmp_path: Path, 
     event["workflow_run"]["conclusion"] = "failure"
     event["repository"]["full_name"] = github.repository
     event["sender"]["login"] = "alice"
-    jobs = [{"id": 5, "name": "tests", "conclusion": "failure", "steps": []}, {"id": 6, "name": "lint", "conclusion": "success", "steps": []}]
+    jobs = [
+        {"id": 5, "name": "tests", "conclusion": "failure", "steps": []},
+        {"id": 6, "name": "lint", "conclusion": "success", "steps": []},
+    ]
     proxy.extra = {r"/actions/runs/\d+/jobs": {"total_count": 2, "jobs": jobs}, r"/actions/jobs/5/logs": "src/a.py   10   9   10%\n"}
 
     done = run(tmp_path, proxy.url, event, name="workflow_run")
 
-    assert [(r["agent"], r["state"]) for r in done.json["runs"]] == [("ci_triage_guard", "succeeded"), ("coverage_orchestrator", "succeeded")]
+    assert [(r["agent"], r["state"]) for r in done.json["runs"]] == [
+        ("ci_triage_guard", "succeeded"),
+        ("coverage_orchestrator", "succeeded"),
+    ]
     assert [issue["title"] for issue in github.repo("GET", "/issues")] == ["Low test coverage"]
 
     proxy.extra[r"/actions/jobs/5/logs"] = "The hosted runner lost communication with the server."
@@ -237,7 +243,9 @@ def test_a_workflow_runs_jobs_and_logs_reach_guard_and_coverage(tmp_path: Path, 
 
 
 def test_a_guard_that_cannot_read_the_logs_holds(tmp_path: Path, github: GitHub, proxy: Proxy, deliveries: Any) -> None:
-    (tmp_path / "orchestrator.yml").write_text('routing:\n  - if: event == "workflow_run"\n    run: [ci_triage_guard, coverage_orchestrator]\n')
+    (tmp_path / "orchestrator.yml").write_text(
+        'routing:\n  - if: event == "workflow_run"\n    run: [ci_triage_guard, coverage_orchestrator]\n'
+    )
     event = next(p for p in deliveries["workflow_run"] if p["action"] == "completed")
     event["repository"]["full_name"] = github.repository
     proxy.faults.append(Fault("GET", r"/jobs\b", status=500, times=99))

@@ -27,5 +27,7 @@ class Done:
 def potato(*args: str | Path, cwd: Path, env: dict[str, str] | None = None, stdin: bytes | None = None, timeout: float = 60) -> Done:
     """In `cwd`, with nothing in the environment but PATH, HOME and `env`."""
     base = {"PATH": os.environ["PATH"], "HOME": str(cwd), "LANG": "C.UTF-8"}
-    done = subprocess.run([POTATO, *map(str, args)], cwd=cwd, env=base | (env or {}), input=stdin or b"", capture_output=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        [POTATO, *map(str, args)], cwd=cwd, env=base | (env or {}), input=stdin or b"", capture_output=True, timeout=timeout, check=False
+    )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())

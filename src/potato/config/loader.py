@@ -155,7 +155,7 @@ class _Loading:
             if read is None:
                 return None
             prompt, front = read
-        elif builtin is None and not (model.command or model.function):
+        elif builtin is None and not (model.command or model.function or model.runner):
             self.tree.problem(self.tree.at(path, key=True), "missing-key", f"agent '{name}' has no ref.",
                               "Give the markdown file with its prompt: ref: ./agents/NAME.md, or ref: builtin:NAME.")  # fmt: skip
             return None
@@ -203,9 +203,7 @@ class _Loading:
                               f"Write ref: builtin:NAME with one of {', '.join(BUILTINS)}.")  # fmt: skip
         files = self._files((*(model.files or ()), *(front.files or ())), name)
         line, column = self.tree.position(self.tree.at(("agents", name), key=True))
-        limits: dict[str, int] = {}
-        limits.update(front.limits or {})
-        limits.update(model.limits or {})
+        limits = {str(kind): count for part in (front.limits, model.limits) if part for kind, count in part.items()}
         return AgentSpec(
             name=name, role=role, runner=runner, prompt=prompt, permissions=permissions, secrets=tuple(model.secrets), caps=limits,
             timeout_s=model.timeout or front.timeout or document.defaults.timeout or DEFAULT_TIMEOUT_S,

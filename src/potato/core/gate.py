@@ -14,7 +14,7 @@ from potato.core.canonical import digest
 from potato.core.event import Event
 from potato.core.foreign import as_list, as_object
 from potato.core.paths import is_protected, safe_branch, unsafe_path
-from potato.core.permission import CODE_WRITING, DEFAULT_CAPS, NEEDS_APPROVAL, ROLE_MAY_HOLD, Role
+from potato.core.permission import CODE_WRITING, DEFAULT_CAPS, NEEDS_APPROVAL, ROLE_MAY_HOLD, WRITING, Role
 from potato.core.proposal import (
     Action,
     ApplyLabels,
@@ -91,30 +91,34 @@ def judge(proposals: Sequence[Any], grant: Grant, setting: Setting) -> list[Verd
 
 
 def _judge_one(raw: Any, grant: Grant, setting: Setting) -> Verdict:  # noqa: ANN401 - an agent's word
+    names = leaked(_texts(raw), setting.secrets)
+    if names:
+        return Verdict(_kind_shown(raw), {}, "deny", f"it holds the secret {', '.join(names)}", digest([setting.config_digest, names]))
     try:
         action = parse_action(raw)
     except MalformedProposal as error:
-        kind = str(as_object(raw).get("kind", "?"))[:60]
-        return Verdict(kind, {}, "deny", f"malformed proposal: {error}", digest([str(raw)[:10_000]]))
+        return Verdict(_kind_shown(raw), {}, "deny", f"malformed proposal: {error}", digest([str(raw)[:10_000]]))
     kind = kind_of(action)
     denial = _denial(action, kind, grant, setting)
     action = _neutral(action)
     args = arguments(action)
     bound = digest([kind, args, setting.event.repository, setting.event.number, setting.event.head_sha, setting.config_digest])
     if denial:
-        shown = {} if denial.startswith("it holds the secret") else args
-        return Verdict(kind, shown, "deny", denial, bound)
+        return Verdict(kind, args, "deny", denial, bound)
     human = _needs_human(action, kind, setting)
     if human:
         return Verdict(kind, args, "needs_approval", human, bound, action)
     return Verdict(kind, args, "allow", f"{grant.agent} holds {kind}", bound, action)
 
 
+def _kind_shown(raw: Any) -> str:  # noqa: ANN401 - an agent's word
+    """The kind if it is one of ours; anything else an agent wrote there is not repeated."""
+    kind = as_object(raw).get("kind")
+    return kind if isinstance(kind, str) and kind in WRITING else "unknown"
+
+
 def _denial(action: Action, kind: str, grant: Grant, setting: Setting) -> str | None:
     """The first reason to refuse, or nothing."""
-    names = leaked(_texts(msgspec.to_builtins(action)), setting.secrets)
-    if names:
-        return f"it holds the secret {', '.join(names)}"
     if kind not in grant.permissions:
         return f"{grant.agent} has no permission '{kind}'"
     if kind not in ROLE_MAY_HOLD[grant.role]:

@@ -13,7 +13,7 @@ _PROTECTED: Final = re.compile(
     r"|(?:.*/)?(?:codeowners|\.gitmodules|\.gitattributes|\.gitconfig|\.pre-commit-config\.yaml|lefthook\.ya?ml"
     r"|\.gitlab-ci\.yml|jenkinsfile|agents\.md|claude\.md|orchestrator\.ya?ml|orchestrator\.py|action\.ya?ml)"
 )
-_BRANCH: Final = re.compile(r"potato/(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|\.$|/$))[A-Za-z0-9._/-]{1,180}")
+_BRANCH: Final = re.compile(r"(?!.*(?:\.\.|//|\.lock(?:/|$)|/\.|\.(?:/|$)|/$))potato/[A-Za-z0-9._/-]{1,180}")
 
 
 def unsafe_path(path: str) -> str | None:

@@ -159,7 +159,7 @@ def parse_action(raw: Any) -> Action:  # noqa: ANN401 - an agent's word
         message = "a proposal is an object with a 'kind'"
         raise MalformedProposal(message)
     kind = cast("dict[str, Any]", raw).get("kind")
-    if kind not in WRITING:
+    if not isinstance(kind, str) or kind not in WRITING:
         message = f"unknown kind {str(kind)[:60]!r}. {did_you_mean(str(kind), WRITING)}".rstrip()
         raise MalformedProposal(message)
     try:

@@ -19,6 +19,7 @@ from potato.core.gate import Setting, Verdict, judge
 from potato.core.proposal import Action, RouteAgents
 from potato.core.routing import Assignment, Decision, Priority, decide
 from potato.core.run import TERMINAL, State
+from potato.core.secret_scan import leaked
 from potato.errors import AuthError, PotatoError, UsageError
 from potato.hub import entries
 from potato.hub.guards import passage
@@ -186,7 +187,9 @@ class _EventWork:
         agent = self.hub.config.agents[assignment.agent]
         try:
             report, secrets = await self._report(agent, run)
-            run.summary, run.warnings = report.summary, (*run.warnings, *report.warnings)
+            told = leaked([report.summary], secrets)
+            run.summary = f"(withheld: it holds the secret {', '.join(told)})" if told else report.summary
+            run.warnings += tuple(report.warnings)
             if report.failure:
                 self._become(run, "failed", report.failure)
                 return

@@ -93,7 +93,7 @@ def _stars(glob: str) -> Predicate:
 def _path_glob(glob: str) -> Predicate:
     prefix, stars, suffix = glob.partition("**")
     if stars and is_literal(prefix) and prefix.endswith("/") and not suffix:
-        return lambda text: text.startswith(prefix) and len(text) > len(prefix)
+        return lambda text: text.startswith(prefix)
     if not prefix and suffix.startswith("/") and is_literal(suffix):
         name = suffix[1:]
         return lambda text: text == name or text.endswith(suffix)

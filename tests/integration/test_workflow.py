@@ -85,7 +85,19 @@ async def test_an_event_goes_the_whole_way_and_every_step_is_logged(bench: Bench
         ("worker", "running"), ("worker", "applying"), ("worker", "succeeded"),
     ]  # fmt: skip
     kinds = [kind for kind, _ in bench.entries()]
-    assert kinds == ["delivery", "decision", *["run"] * 5, "proposal", "verdict", "proposal", "verdict", "run", "effect-intent", "effect", "run"]
+    assert kinds == [
+        "delivery",
+        "decision",
+        *["run"] * 5,
+        "proposal",
+        "verdict",
+        "proposal",
+        "verdict",
+        "run",
+        "effect-intent",
+        "effect",
+        "run",
+    ]
     assert verify_log(bench.url).ok
 
 
@@ -96,7 +108,10 @@ async def test_a_guards_block_keeps_its_rule_from_running(bench: Bench) -> None:
     assert [request.agent.name for request in bench.runner.requests] == ["guard"]
 
 
-@pytest.mark.parametrize("report", [Report(failure="it crashed"), Report([{"kind": "block", "reason": ""}]), Report([{"kind": "comment", "body": "x", "number": 1}])])
+@pytest.mark.parametrize(
+    "report",
+    [Report(failure="it crashed"), Report([{"kind": "block", "reason": ""}]), Report([{"kind": "comment", "body": "x", "number": 1}])],
+)
 async def test_a_guard_without_a_clear_pass_holds(bench: Bench, report: Report) -> None:
     outcome = await bench.handle(guard=report)
     assert bench.states()["worker"] == "held"
@@ -172,7 +187,9 @@ async def test_secrets_go_to_their_agent_only_and_never_on_untrusted_events(benc
 
 async def test_a_secret_in_a_proposal_or_summary_is_never_repeated(bench: Bench) -> None:
     value = bench.environ["KEY_ONE"]
-    outcome = await bench.handle(worker=Report([label(value), {"kind": value}, {"kind": "comment", "body": value[::-1]}], summary=f"key: {value}"))
+    outcome = await bench.handle(
+        worker=Report([label(value), {"kind": value}, {"kind": "comment", "body": value[::-1]}], summary=f"key: {value}")
+    )
     run = outcome.runs[1]
     assert [p.verdict for p in run.proposals] == ["deny"] * 3
     assert {p.reason for p in run.proposals} == {"it holds the secret KEY_ONE"}
@@ -216,7 +233,9 @@ async def test_the_intent_is_logged_before_the_effect(bench: Bench) -> None:
     await bench.handle(worker=Report([label("x")]))
     assert seen[0][-1] == "effect-intent"
     with sqlite3.connect(bench.url.removeprefix("sqlite:///")) as connection:
-        connection.execute("CREATE TRIGGER full BEFORE INSERT ON audit_entry WHEN NEW.kind = 'effect-intent' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON audit_entry WHEN NEW.kind = 'effect-intent' BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
     connection.close()
     with pytest.raises(BaseException):  # noqa: B017 - whatever it is, nothing may be applied
         await bench.handle(delivery_id="d2", worker=Report([label("y")]))

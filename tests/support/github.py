@@ -206,7 +206,7 @@ def trim_openapi(target: Path) -> None:
 
 @contextlib.contextmanager
 def prism(upstream: str, folder: Path) -> Iterator[str]:
-    """prism between us and `upstream`: notes each violation of GitHub's OpenAPI in a header."""
+    """Prism between us and `upstream`: notes each violation of GitHub's OpenAPI in a header."""
     trim_openapi(folder / "github.json")
     port = free_port()
     script = COUNTERPARTS / "node_modules/@stoplight/prism-cli/dist/index.js"

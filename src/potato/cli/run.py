@@ -42,7 +42,10 @@ def command(config: str | None, event: str | None, payload: str | None, facts: s
     loaded = load(config)
     delivery, normal = read_delivery(event, payload)
     given = read_facts_file(facts)
-    outcome = asyncio.run(work(loaded, delivery, normal, given, database, dry_run=dry_run, quiet=as_json))
+    try:
+        outcome = asyncio.run(work(loaded, delivery, normal, given, database, dry_run=dry_run, quiet=as_json))
+    except asyncio.CancelledError:  # SIGTERM cancels the task; to the caller it is an interruption like any other
+        raise KeyboardInterrupt from None
     if as_json:
         shape = decision_json(loaded, outcome.event, outcome.decision, outcome.facts)
         shape["runs"] = [run.as_json() | {"proposals": [p.as_json() for p in run.proposals]} for run in outcome.runs]

@@ -94,15 +94,24 @@ def reap() -> dict[int, int]:
         ended[pid] = status
 
 
+def has_children() -> bool:
+    """Whether anything is left to collect, zombies included."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def kill_all(main: int) -> None:
     """Stop everything, then kill it, until nothing is left; new ones cannot appear from stopped ones."""
     for _ in range(200):
         pids = descendants()
-        if not pids:
-            break
         send(pids, signal.SIGSTOP)
         send(pids, signal.SIGKILL)
         reap()
+        if not pids and not has_children():
+            break
         time.sleep(0.005)
     try:
         os.killpg(main, signal.SIGKILL)

@@ -22,7 +22,7 @@ def log(tmp_path: Path) -> Any:
     _, engine = open_store(url)
     write(engine, 12)
     engine.dispose()
-    yield url
+    return url
 
 
 def write(engine: Engine, count: int) -> None:

@@ -259,7 +259,9 @@ def test_the_digest_covers_config_and_agent_files(tmp_path: Path) -> None:
     (tmp_path / "agents" / "router.md").write_text("Another prompt.\n")
     second, _ = load(tmp_path, SNIPPETS["agents"])
     third, _ = load(tmp_path, SNIPPETS["agents"] + "# more\n")
-    assert first and second and third
+    assert first is not None
+    assert second is not None
+    assert third is not None
     assert len({first.digest, second.digest, third.digest}) == 3
     assert load(tmp_path, SNIPPETS["agents"] + "# more\n")[0].digest == third.digest
 

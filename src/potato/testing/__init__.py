@@ -19,7 +19,8 @@ def make_event(event: str = "pull_request", action: str | None = "opened", *, nu
                repository: str | None = "octo/demo", **fields: Value) -> Event:  # fmt: skip
     """A trusted event about pull request 7 of octo/demo; `fields` are added to what rules see."""
     base: dict[str, Value] = {"event": event, "action": action, "repository": repository, "owner": "octo", "actor": "alice",
-                              "trusted": True, "number": number, "label": (), "title": "A title", "body": "", "author": "alice"}  # fmt: skip
+                              "trusted": True, "number": number, "label": (), "title": "A title",
+                              "body": "", "author": "alice"}  # fmt: skip
     known = {name: value for name, value in {**base, **fields}.items() if value is not None}
     subject = Subject(kind, number) if number else None  # type: ignore[arg-type] # a literal by convention
     return Event(event, action, repository, subject, "alice", "a" * 40, "b" * 40, "main", known)

@@ -32,7 +32,7 @@ def github_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def _repositories(github_url: str) -> Iterator[str]:
-    return iter([f"alice/demo{n}" for n in range(12)])
+    return iter([f"alice/demo{n}" for n in range(60)])
 
 
 @pytest.fixture

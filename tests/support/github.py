@@ -50,7 +50,7 @@ def node(script: Path, *args: str, ready: str, env: dict[str, str] | None = None
 
 
 @contextlib.contextmanager
-def emulator(folder: Path, repositories: int = 12) -> Iterator[str]:
+def emulator(folder: Path, repositories: int = 60) -> Iterator[str]:
     """A GitHub with alice (who owns the repositories and the token) and bob."""
     seed = {
         "tokens": {TOKEN: {"login": "alice", "scopes": ["repo", "user"]}},

@@ -122,16 +122,18 @@ class Effects:
     # reviews
 
     async def _request_review(self, event: Event, _agent: str, action: RequestReview) -> Effect:
-        path = f"{_pull(event)}/requested_reviewers"
-        asked = await self._client.get(path)
-        people = {str(user["login"]).casefold() for user in as_list(asked.get("users"))}
-        teams = {str(team["slug"]).casefold() for team in as_list(asked.get("teams"))}
-        new_people = [name for name in dict.fromkeys(action.reviewers) if name.casefold() not in people]
-        new_teams = [name for name in dict.fromkeys(action.teams) if name.casefold() not in teams]
-        if not new_people and not new_teams:
-            return Effect("unchanged", "they are asked already")
-        await self._client.post(path, {"reviewers": new_people, "team_reviewers": new_teams})
-        return Effect("applied", f"asked {', '.join(new_people + new_teams)}")
+        """Nobody is asked who is asked already, has reviewed, or wrote it (GitHub refuses that)."""
+        pull = await self._client.get(_pull(event))
+        reviews = [review async for review in self._client.pages(f"{_pull(event)}/reviews", _MAX_LOOK)]
+        people = [*as_list(pull.get("requested_reviewers")), *(as_object(review).get("user") for review in reviews), pull.get("user")]
+        done = {str(as_object(person).get("login")).casefold() for person in people}
+        asked_teams = {str(as_object(team).get("slug")).casefold() for team in as_list(pull.get("requested_teams"))}
+        reviewers = [name for name in dict.fromkeys(action.reviewers) if name.casefold() not in done]
+        teams = [name for name in dict.fromkeys(action.teams) if name.casefold() not in asked_teams]
+        if not reviewers and not teams:
+            return Effect("unchanged", "they are asked already, have reviewed, or wrote it")
+        await self._client.post(f"{_pull(event)}/requested_reviewers", {"reviewers": reviewers, "team_reviewers": teams})
+        return Effect("applied", f"asked {', '.join(reviewers + teams)}")
 
     async def _review(self, event: Event, agent: str, action: Review) -> Effect:
         mark = marker("review", agent, digest([action.event, action.body, event.head_sha])[7:19])

@@ -192,7 +192,7 @@ async def test_a_secret_in_a_proposal_or_summary_is_never_repeated(bench: Bench)
     )
     run = outcome.runs[1]
     assert [p.verdict for p in run.proposals] == ["deny"] * 3
-    assert {p.reason for p in run.proposals} == {"it holds the secret KEY_ONE"}
+    assert {p.reason for p in run.proposals} == {"the whole batch is refused: it holds the secret KEY_ONE"}
     assert value not in json.dumps([run.as_json(), [p.as_json() for p in run.proposals], bench.entries()])
     for path in Path(bench.url.removeprefix("sqlite:///")).parent.glob("p.db*"):
         assert value.encode() not in path.read_bytes()

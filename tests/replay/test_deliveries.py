@@ -143,6 +143,12 @@ def test_forks_are_told_by_numeric_ids_only(head: Any, expected: bool) -> None:
         ("/usr/bin/x", ()),
         ("//x", ()),
         ("/", ()),
+        ("x\r/deploy", ()),
+        ("x\u2028/deploy", ()),
+        ("<!--\n/deploy\n-->", ()),
+        ("<!-- -->/deploy", ()),
+        ("````\n```\n/deploy\n````\n/retest", ("retest",)),
+        ("```\nx\n```js\n/evil\n```", ()),
     ],
 )
 def test_commands_are_lines_outside_quotes_and_code(text: str, expected: tuple[str, ...]) -> None:
@@ -193,6 +199,7 @@ def test_refs_tags_and_branches() -> None:
         ("issues", {"pull_request": {"number": 7}}, "wrong-shape"),
         ("push", {"ref": "x", "repository": {"full_name": "../.."}}, "wrong-shape"),
         ("push", {"ref": "x", "repository": {"full_name": "a/b/c"}}, "wrong-shape"),
+        ("push", {"ref": "x", "repository": {"full_name": "../x"}}, "wrong-shape"),
     ],
 )
 def test_payloads_of_the_wrong_shape(event: str, payload: Any, code: str) -> None:

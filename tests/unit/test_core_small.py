@@ -44,6 +44,9 @@ def test_canonical_json_is_sorted_and_dense() -> None:
         (b'{"a": ' * 100_000 + b"1" + b"}" * 100_000, "nested deeper than 128"),
         (b'{"a": ' + b"[" * 100_000, "nested deeper than 128"),
         (b"{} {}", "Extra data"),
+        (b'{"a": 1e999}', "too large for a number"),
+        (b'{"a": "x\\u0000y"}', "a NUL character"),
+        (b'{"a": [' + b"{}," * 300_000 + b"{}]}", "more than 250,000 objects"),
     ],
 )
 def test_json_that_two_readers_could_read_differently_is_refused(data: bytes, said: str) -> None:
@@ -117,6 +120,23 @@ SECRET = "s3cr3t-Value/with+signs"
         SECRET[:9] + "\n" + SECRET[9:],
         SECRET[7:],
         base64.b64encode(SECRET.encode()).decode()[:12] + "\n" + base64.b64encode(SECRET.encode()).decode()[12:],
+        SECRET[:-1],
+        SECRET[: len(SECRET) // 2 + 1],
+        SECRET[8:],
+        ":".join(f"{byte:02x}" for byte in SECRET.encode()),
+        "".join(f"\\x{byte:02x}" for byte in SECRET.encode()),
+        "".join(f"\\u{ord(char):04x}" for char in SECRET),
+        "".join(f"&#{ord(char)};" for char in SECRET),
+        urllib.parse.quote(urllib.parse.quote(SECRET, safe=""), safe=""),
+        "".join(f"%{byte:02X}" for byte in SECRET.encode()),
+        base64.b64encode(SECRET.encode("utf-16-le")).decode(),
+        base64.b64encode(base64.b64encode(SECRET.encode())).decode(),
+        base64.b64encode(SECRET.encode()).decode()[::-1],
+        base64.b32encode(SECRET.encode()).decode(),
+        SECRET.upper(),
+        "".join(chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in SECRET),
+        "_".join(SECRET),
+        "\u034f\ufe0f".join(SECRET),
     ],
 )
 def test_a_secret_is_found_in_its_disguises(text: str) -> None:

@@ -127,7 +127,7 @@ def test_denied_ones_do_not_count_against_the_cap() -> None:
 
 
 @pytest.mark.parametrize("path", [".github/workflows/ci.yml", ".GitHub/Workflows/x", "CODEOWNERS", "docs/CODEOWNERS", ".gitmodules", ".husky/pre-commit",
-                                  "orchestrator.yml", "sub/orchestrator.yml", ".pre-commit-config.yaml", "AGENTS.md", "x/CLAUDE.md"])  # fmt: skip
+                                  "orchestrator.yml", "sub/orchestrator.yml", ".pre-commit-config.yaml", "AGENTS.md", "x/CLAUDE.md", "prek.toml", ".lefthook.yml", "sub/.husky/x", "hooks/pre-commit", ".ci/run", ".travis.yml", ".npmrc"])  # fmt: skip
 def test_protected_files_need_a_human(path: str) -> None:
     verdict = one(make("open_pr", files=[{"path": "ok.py", "content": ""}, {"path": path, "content": ""}]))
     assert (verdict.answer, verdict.reason) == ("needs_approval", f"it touches the protected file {path}")
@@ -162,6 +162,59 @@ def test_routing_stays_within_the_config() -> None:
 )
 def test_branches_stay_under_ours(branch: str) -> None:
     assert "is not a well-formed name under 'potato/'" in one(make("open_pr", branch=branch)).reason
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../../victim/priv/git/ref/heads/main", "../../../../../../user", "/x", "a b", "-x", "a\n", "a.lock"]
+)
+def test_bases_and_refs_are_branch_names_and_nothing_else(name: str) -> None:
+    assert f"the base {name!r} is not a well-formed branch name" in one(make("open_pr", base=name)).reason
+    assert f"the ref {name!r} is not a well-formed branch name" in one(make("dispatch_workflow", ref=name)).reason
+
+
+def test_a_secret_anywhere_refuses_the_whole_batch_and_is_not_repeated() -> None:
+    secret = "s3cr3t-Value/with+signs"
+    halves = [make("comment", body=secret[:11]), make("create_issue", title=secret[11:]), {"kind": "fine"}]
+    for batch in (
+        halves,
+        [make("comment", body=f"x{secret}")],
+        [{"kind": secret}],
+        [{secret: 1}],
+        [secret],
+        [make("apply_labels", labels=[secret])],
+    ):
+        verdicts = judge(batch, EVERYTHING, setting(secrets={"KEY": secret}))
+        assert {v.answer for v in verdicts} == {"deny"}
+        assert {v.reason for v in verdicts} == {"the whole batch is refused: it holds the secret KEY"}
+        assert secret not in str(verdicts)
+
+
+def test_labels_of_a_new_issue_need_their_own_permission() -> None:
+    only_issues = Grant("worker", "triage", frozenset({"create_issue"}))
+    assert (
+        one(make("create_issue", labels=["codex:route"]), only_issues).reason
+        == "it has labels, and worker has no permission 'apply_labels'"
+    )
+    assert one(make("create_issue"), only_issues).answer == "allow"
+
+
+def test_a_text_that_grows_past_githubs_limit_is_denied() -> None:
+    assert "its body is longer than 65,000 characters" in one(make("comment", body="@a" * 32_000)).reason
+
+
+@pytest.mark.parametrize(
+    "proposal",
+    [
+        {"kind": "request_review", "reviewers": ["octocat\n"]},
+        {"kind": "comment", "body": "b", "key": "a\n"},
+        {"kind": "apply_labels", "labels": ["\x1b[2J\nx"]},
+        {"kind": "apply_labels", "labels": [" "]},
+        {"kind": "apply_labels", "labels": ["\u202eabc"]},
+        {"kind": "create_check", "name": "n\n\x1b", "conclusion": "success", "title": "t"},
+    ],
+)
+def test_names_hold_no_control_characters(proposal: Any) -> None:
+    assert one(proposal).answer == "deny"
 
 
 def test_the_digest_binds_proposal_target_head_and_config() -> None:

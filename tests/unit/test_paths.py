@@ -13,7 +13,7 @@ def test_ordinary_paths(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/etc/passwd", "../x", "a/../../x", "./a", "a//b", "a/", "", ".git/config", ".GIT/hooks/x", "a/.git/x", ".git /x", ".git./x", "GIT~1/x",
-     ".g\u200bit/x", "a\0b", "a\nb", "a\\b", "C:/x", "a/.", "a.", "a ", " a", "e\u0301", "\uff0egit/x"],
+     ".g\u200bit/x", "git~2/config", "a/\u202egpj.exe", "a\0b", "a\nb", "a\\b", "C:/x", "a/.", "a.", "a ", " a", "e\u0301", "\uff0egit/x"],
 )  # fmt: skip
 def test_dangerous_paths(path: str) -> None:
     assert unsafe_path(path) is not None

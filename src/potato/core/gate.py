@@ -13,11 +13,13 @@ from potato.core import neutralise
 from potato.core.canonical import digest
 from potato.core.event import Event
 from potato.core.foreign import as_list, as_object
-from potato.core.paths import is_protected, safe_branch, unsafe_path
+from potato.core.paths import is_protected, safe_branch, unsafe_path, well_formed_ref
 from potato.core.permission import CODE_WRITING, DEFAULT_CAPS, NEEDS_APPROVAL, ROLE_MAY_HOLD, WRITING, Role
 from potato.core.proposal import (
+    MAX_BODY,
     Action,
     ApplyLabels,
+    CreateIssue,
     MalformedProposal,
     OpenPr,
     PushBranch,
@@ -81,7 +83,11 @@ class Verdict:
 
 
 def judge(proposals: Sequence[Any], grant: Grant, setting: Setting) -> list[Verdict]:
-    """One verdict for each proposal, in order. Over a cap, the whole batch is refused."""
+    """One verdict for each proposal, in order. Over a cap, or with a secret anywhere in it, the whole batch is refused."""
+    names = leaked(_texts(list(proposals)), setting.secrets)
+    if names:
+        reason = f"the whole batch is refused: it holds the secret {', '.join(names)}"
+        return [Verdict(_kind_shown(raw), {}, "deny", reason, digest([setting.config_digest, names])) for raw in proposals]
     verdicts = [_judge_one(raw, grant, setting) for raw in proposals]
     over = _over_cap(verdicts, grant)
     if not over:
@@ -91,9 +97,6 @@ def judge(proposals: Sequence[Any], grant: Grant, setting: Setting) -> list[Verd
 
 
 def _judge_one(raw: Any, grant: Grant, setting: Setting) -> Verdict:  # noqa: ANN401 - an agent's word
-    names = leaked(_texts(raw), setting.secrets)
-    if names:
-        return Verdict(_kind_shown(raw), {}, "deny", f"it holds the secret {', '.join(names)}", digest([setting.config_digest, names]))
     try:
         action = parse_action(raw)
     except MalformedProposal as error:
@@ -101,6 +104,7 @@ def _judge_one(raw: Any, grant: Grant, setting: Setting) -> Verdict:  # noqa: AN
     kind = kind_of(action)
     denial = _denial(action, kind, grant, setting)
     action = _neutral(action)
+    denial = denial or _too_long(action)
     args = arguments(action)
     bound = digest([kind, args, setting.event.repository, setting.event.number, setting.event.head_sha, setting.config_digest])
     if denial:
@@ -161,10 +165,16 @@ def _wrong_content(action: Action, grant: Grant, setting: Setting) -> str | None
             return f"'{unknown[0]}' is no agent of this config"
         if grant.agent in action.agents:
             return "an agent cannot route to itself"
+    if isinstance(action, CreateIssue) and action.labels and "apply_labels" not in grant.permissions:
+        return f"it has labels, and {grant.agent} has no permission 'apply_labels'"
     if isinstance(action, RequestReview) and not action.reviewers and not action.teams:
         return "it names no reviewer"
     if isinstance(action, UpdateIssue) and (action.title, action.body, action.state) == (None, None, None):
         return "it changes nothing"
+    for name in ("base", "ref"):
+        ref = getattr(action, name, None)
+        if ref is not None and not well_formed_ref(ref):
+            return f"the {name} {ref!r} is not a well-formed branch name"
     if isinstance(action, (OpenPr, PushBranch)):
         if action.branch is not None and not safe_branch(action.branch):
             return f"the branch {action.branch!r} is not a well-formed name under 'potato/'"
@@ -222,6 +232,15 @@ def _neutral(action: Action) -> Action:
         if isinstance(text, str):
             changes[name] = neutralise.plain(text)
     return msgspec.structs.replace(action, **changes) if changes else action
+
+
+def _too_long(action: Action) -> str | None:
+    """Breaking triggers makes texts longer; GitHub's limits hold for what is sent."""
+    for name in ("body", "summary"):
+        text = getattr(action, name, None)
+        if isinstance(text, str) and len(text) > MAX_BODY:
+            return f"its {name} is longer than {MAX_BODY:,} characters once its triggers are broken"
+    return None
 
 
 def _texts(value: Any) -> list[str]:  # noqa: ANN401 - JSON

@@ -8,12 +8,20 @@ from collections.abc import Collection
 from typing import Final
 
 _BAD: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
-_PROTECTED: Final = re.compile(
-    r"(?:\.github|\.gitlab|\.circleci|\.husky|\.githooks|\.git-hooks|\.vscode|\.devcontainer|\.codex|\.claude)/.*"
-    r"|(?:.*/)?(?:codeowners|\.gitmodules|\.gitattributes|\.gitconfig|\.pre-commit-config\.yaml|lefthook\.ya?ml"
-    r"|\.gitlab-ci\.yml|jenkinsfile|agents\.md|claude\.md|orchestrator\.ya?ml|orchestrator\.py|action\.ya?ml)"
+_GIT: Final = re.compile(r"\.git|git~[0-9]+")
+_FOLDERS: Final = frozenset(
+    ".github .gitlab .gitea .forgejo .circleci .buildkite .woodpecker .ci .husky .githooks .git-hooks .lefthook .vscode .devcontainer .codex "
+    ".claude .cursor .gemini".split()
 )
-_BRANCH: Final = re.compile(r"(?!.*(?:\.\.|//|\.lock(?:/|$)|/\.|\.(?:/|$)|/$))potato/[A-Za-z0-9._/-]{1,180}")
+_FILES: Final = frozenset(
+    "codeowners .gitmodules .gitattributes .gitconfig .pre-commit-config.yaml prek.toml .gitlab-ci.yml .travis.yml .drone.yml .woodpecker.yml "
+    "azure-pipelines.yml bitbucket-pipelines.yml cloudbuild.yaml cloudbuild.yml jenkinsfile agents.md claude.md gemini.md .cursorrules .mcp.json "
+    ".devcontainer.json .envrc .npmrc .yarnrc.yml pip.conf orchestrator.yml orchestrator.yaml orchestrator.py action.yml action.yaml".split()
+)
+_HOOKS: Final = re.compile(
+    r"\.?lefthook(?:-local)?\.(?:ya?ml|toml|json)|(?:.*/)?hooks/(?:pre|post|commit|prepare|applypatch|update|push)[a-z-]*"
+)
+_REF: Final = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|\Z)|\.(?:/|\Z)|/\Z))[A-Za-z0-9_][A-Za-z0-9_./+=,-]{0,199}")
 
 
 def unsafe_path(path: str) -> str | None:
@@ -22,15 +30,14 @@ def unsafe_path(path: str) -> str | None:
     Refused: absolute paths, `.` and `..`, `.git` in any case or disguise, control and reserved characters, text
     that is not in Unicode NFC, and trailing dots or spaces.
     """
-    if path.startswith("/") or _BAD.search(path):
-        return "it is absolute or has control or reserved characters"
+    if path.startswith("/") or _BAD.search(path) or any(unicodedata.category(char) == "Cf" for char in path):
+        return "it is absolute or has control, invisible or reserved characters"
     if unicodedata.normalize("NFC", path) != path:
         return "it is not in Unicode normal form C"
     for part in path.split("/"):
         if part in ("", ".", ".."):
             return "it has an empty, '.' or '..' part"
-        folded = "".join(c for c in unicodedata.normalize("NFKC", part) if unicodedata.category(c) != "Cf")
-        if folded.casefold().rstrip(" .") in (".git", "git~1"):
+        if _GIT.fullmatch(unicodedata.normalize("NFKC", part).casefold().rstrip(" .")):
             return "it points into .git"
         if part[-1] in " ." or part[0] == " ":
             return "a part of it starts or ends with a space, or ends with a dot"
@@ -40,9 +47,17 @@ def unsafe_path(path: str) -> str | None:
 def is_protected(path: str, extra: Collection[str] = ()) -> bool:
     """Whether a human must look: workflows, owners, hooks, submodules, agents' instructions, the config itself."""
     folded = path.casefold()
-    return _PROTECTED.fullmatch(folded) is not None or folded in {item.casefold() for item in extra}
+    *folders, name = folded.split("/")
+    if name in _FILES or _HOOKS.fullmatch(folded) or not _FOLDERS.isdisjoint(folders):
+        return True
+    return folded in {item.casefold() for item in extra}
+
+
+def well_formed_ref(name: str) -> bool:
+    """A branch or tag name that git takes, of plain ASCII. Source: git-check-ref-format(1)."""
+    return _REF.fullmatch(name) is not None
 
 
 def safe_branch(branch: str) -> bool:
-    """A well-formed branch name under `potato/`. Source: git-check-ref-format(1)."""
-    return _BRANCH.fullmatch(branch) is not None
+    """A well-formed branch name under `potato/`."""
+    return branch.startswith("potato/") and well_formed_ref(branch)

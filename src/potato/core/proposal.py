@@ -14,12 +14,15 @@ from msgspec import Meta
 from potato.core.permission import WRITING
 from potato.core.text import did_you_mean
 
-Label = Annotated[str, Meta(min_length=1, max_length=50)]
-Login = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}$")]
-Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+MAX_BODY: Final = 65_000
+
+_NO_CONTROLS: Final = r"^(?=\S)[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+(?<=\S)\Z"
+Label = Annotated[str, Meta(max_length=50, pattern=_NO_CONTROLS)]
+Login = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}\Z")]
+Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")]
 Title = Annotated[str, Meta(min_length=1, max_length=256)]
-Body = Annotated[str, Meta(max_length=65_000)]
-Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Body = Annotated[str, Meta(max_length=MAX_BODY)]
+Name = Annotated[str, Meta(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:/()+-]*\Z")]
 Number = Annotated[int, Meta(ge=1, le=2**31)]
 Branch = Annotated[str, Meta(min_length=1, max_length=200)]
 FilePath = Annotated[str, Meta(min_length=1, max_length=1024)]

@@ -8,6 +8,8 @@ from typing import Any, cast
 from potato.errors import UsageError
 
 MAX_DEPTH = 128
+MAX_CONTAINERS = 250_000
+MAX_ITEMS = 1_000_000
 _INT64 = 1 << 63
 
 
@@ -20,10 +22,12 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _malformed(what, f"byte {error.start} is not UTF-8", "Save it as UTF-8.") from None
+    if data.count(b"{") + data.count(b"[") > MAX_CONTAINERS or data.count(b",") > MAX_ITEMS:
+        raise _malformed(what, f"it has more than {MAX_CONTAINERS:,} objects or {MAX_ITEMS:,} items")
     if text.startswith("\ufeff"):
         raise _malformed(what, "it starts with a byte order mark", "Save it as UTF-8 without BOM.")
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_bounded_int)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_bounded_int, parse_float=_finite)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
         raise _malformed(what, f"{error.msg} at {place}") from None
@@ -61,6 +65,14 @@ def _bounded_int(digits: str) -> int:
     return number
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        message = f"{text[:20]} is too large for a number"
+        raise ValueError(message)
+    return number
+
+
 def _check_tree(root: dict[str, Any], what: str) -> None:
     """Bound the depth and refuse lone surrogates, which are no text and cannot be stored."""
     level: list[Any] = [root]
@@ -71,7 +83,7 @@ def _check_tree(root: dict[str, Any], what: str) -> None:
             for item in items:
                 if isinstance(item, (dict, list)):
                     below.append(item)
-                elif isinstance(item, str) and not item.isascii():
+                elif isinstance(item, str) and ("\0" in item or not item.isascii()):
                     _check_text(item, what)
         if not below:
             return
@@ -80,6 +92,8 @@ def _check_tree(root: dict[str, Any], what: str) -> None:
 
 
 def _check_text(text: str, what: str) -> None:
+    if "\0" in text:
+        raise _malformed(what, "a string holds a NUL character")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -18,6 +18,9 @@ def passage(guards: Sequence[RunRecord]) -> Passage:
             return "blocked", f"guard {guard.agent}: {block.args.get('reason', 'no reason given')}"
         if block is not None:
             return "held", f"guard {guard.agent} wanted to block and was not allowed to: {block.reason}"
+        denied = next((p for p in guard.proposals if p.verdict == "deny"), None)
+        if denied is not None:
+            return "held", f"guard {guard.agent} said something that was refused, so its pass is not clear: {denied.reason}"
         if guard.state != "succeeded":
             return "held", f"guard {guard.agent} did not pass: {guard.state}, {guard.reason}"
     return "pass", ""

@@ -64,7 +64,7 @@ def _glob(glob: str, *, in_path: bool) -> Predicate:
     if in_path:
         return _path_glob(glob)
     if "?" in glob:
-        return _via_re2(glob, star="(?s:.)*", one="(?s:.)")
+        return _via_re2(glob, in_path=False)
     return _stars(glob)
 
 
@@ -97,15 +97,16 @@ def _path_glob(glob: str) -> Predicate:
     if not prefix and suffix.startswith("/") and is_literal(suffix):
         name = suffix[1:]
         return lambda text: text == name or text.endswith(suffix)
-    return _via_re2(glob, star="[^/]*", one="[^/]")
+    return _via_re2(glob, in_path=True)
 
 
-def _via_re2(glob: str, *, star: str, one: str) -> Predicate:
+def _via_re2(glob: str, *, in_path: bool) -> Predicate:
     """Translate to RE2, which is linear whatever the wildcards."""
+    star, one = ("[^/]*", "[^/]") if in_path else ("(?s:.)*", "(?s:.)")
     parts: list[str] = []
     at = 0
     while at < len(glob):
-        if glob.startswith("**/", at) and (at == 0 or glob[at - 1] == "/"):
+        if in_path and glob.startswith("**/", at) and (at == 0 or glob[at - 1] == "/"):
             parts.append("(?:(?s:.)*/)?")
             at += 3
         elif glob.startswith("**", at):

@@ -32,10 +32,11 @@ from potato.forges.github.payload import (
 
 MAX_BYTES: Final = 25 * 1024 * 1024
 _EVENT_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_FULL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9_.-]{1,100}")
+_FULL_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}")
 _SHA: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _COMMAND: Final = re.compile(r"[ ]{0,3}/([A-Za-z][A-Za-z0-9_-]{0,63}(?:[ \t]+\S[^\n]*)?)")
-_FENCE: Final = re.compile(r"[ ]{0,3}(```|~~~)")
+_FENCE: Final = re.compile(r"[ ]{0,3}(`{3,}|~{3,})[ \t]*(.*)")
+_HIDDEN: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _MAX_COMMANDS: Final = 20
 _PUSH_COMMITS: Final = 2048
 
@@ -251,16 +252,18 @@ def is_fork(pull: PullRequest) -> bool:
 
 
 def commands(comment: Comment) -> tuple[str, ...]:
-    """Slash commands: lines that start with `/word`, outside quotes and code blocks.
+    """Slash commands: lines that start with `/word`, outside quotes, code blocks and HTML comments.
 
     Each gives its name, and the whole line without the slash where it has arguments.
     """
     found: dict[str, None] = {}
     fence = ""
-    for line in (comment.body or "").splitlines():
-        mark = _FENCE.match(line)
-        if mark:
-            fence = "" if fence == mark[1] else fence or mark[1]
+    for line in _HIDDEN.sub("\0", comment.body or "").split("\n"):
+        mark = _FENCE.match(line.rstrip())
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence) and not mark[2]:
+            fence = ""
         match = None if fence or mark else _COMMAND.fullmatch(line.rstrip())
         if match:
             found.setdefault(match[1].split(None, 1)[0])

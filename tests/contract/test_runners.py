@@ -186,6 +186,67 @@ async def test_the_death_of_the_hub_takes_the_agent_along(tmp_path: Path) -> Non
     assert await asyncio.to_thread(wait_until, lambda: survivors("mark-orphan") == [])
 
 
+ESCAPE = """
+import os, signal, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        CLOSE
+        'mark-escape'
+        time.sleep(600)
+    os._exit(0)
+time.sleep(0.2)
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("close", ["pass", "[os.close(fd) for fd in (0, 1, 2)]"])
+async def test_a_killed_supervisor_is_a_failed_run_and_nothing_survives(tmp_path: Path, close: str) -> None:
+    report = await run(tmp_path, ESCAPE.replace("CLOSE", close))
+    assert report.failure == "its supervisor was killed or hung, and everything it started with it"
+    assert survivors("mark-escape") == []
+
+
+@pytest.mark.slow
+async def test_a_stopped_supervisor_cannot_hold_the_hub(tmp_path: Path) -> None:
+    code = "import os,signal,time; os.kill(os.getppid(), signal.SIGSTOP); 'mark-stop'; time.sleep(600)"
+    report = await run(tmp_path, code, timeout_s=0.5)
+    assert report.failure == "its supervisor was killed or hung, and everything it started with it"
+    assert survivors("mark-stop") == []
+
+
+@pytest.mark.parametrize("line", ['{"exit": 0, "left": 0}', "[1]", "x" * 100_000])
+async def test_writing_to_the_supervisors_pipe_changes_no_verdict(tmp_path: Path, line: str) -> None:
+    """H4: the agent may reach the pipe through /proc; the verdict is the supervisor's exit code."""
+    code = (
+        "import os, glob\n"
+        f"line = ({line!r} + chr(10)).encode()\n"
+        "for path in glob.glob(f'/proc/{os.getppid()}/fd/*'):\n"
+        "    try:\n"
+        "        if 'pipe' in os.readlink(path):\n"
+        "            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK); os.write(fd, line)\n"
+        "    except OSError: pass\n"
+        "os._exit(3)\n"
+    )
+    report = await run(tmp_path, code)
+    assert report.failure is not None
+    assert list(report.proposals) == []
+
+
+async def test_secrets_cannot_replace_the_environments_own(tmp_path: Path) -> None:
+    asked = request(tmp_path, command=(sys.executable, "-c", "import os; open('home', 'w').write(os.environ['PATH']); print('{}')"))
+    changed = Request(asked.run_id, asked.agent, asked.event, asked.context, asked.routable, {"PATH": "/evil"})
+    assert (await CommandRunner().run(changed)).failure is None
+    assert (tmp_path / "home").read_text() == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("argv", [("python3", "a\0b"), ("python3", "x" * 300_000)])
+async def test_an_impossible_argv_is_a_failed_run(tmp_path: Path, argv: tuple[str, ...]) -> None:
+    report = await CommandRunner().run(request(tmp_path, command=argv))
+    assert str(report.failure).startswith("it cannot be started")
+
+
 async def test_secrets_are_masked_and_control_characters_shown_in_the_log(tmp_path: Path) -> None:
     report = await run(tmp_path, "import sys; sys.stderr.write('key=value-of-key \\x1b[31m\\u202e\\n::set-env name=X::y'); print('{}')")
     assert report.log == "key=*** \\x1b[31m\\u202e\n::set-env name=X::y"

@@ -202,7 +202,7 @@ def test_the_config_option_alone_means_run(tmp_path: Path) -> None:
 
 def test_github_actions_gets_summary_outputs_and_annotations(tmp_path: Path) -> None:
     bad = [{"kind": "comment", "body": "b", "number": n} for n in range(100, 115)]
-    project(tmp_path, [{"kind": "apply_labels", "labels": ["x|y\n::set-env name=A::b"]}, *bad])
+    project(tmp_path, [{"kind": "apply_labels", "labels": ["x|y::set-env name=A::b"]}, *bad])
     env = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(DELIVERIES / "pull_request.opened.json"), "GITHUB_ACTIONS": "true",
            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "GITHUB_OUTPUT": str(tmp_path / "output")}  # fmt: skip
     done = potato("--config", "orchestrator.yml", cwd=tmp_path, env=env)

@@ -110,7 +110,14 @@ async def test_a_guards_block_keeps_its_rule_from_running(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "report",
-    [Report(failure="it crashed"), Report([{"kind": "block", "reason": ""}]), Report([{"kind": "comment", "body": "x", "number": 1}])],
+    [
+        Report(failure="it crashed"),
+        Report([{"kind": "block", "reason": ""}]),
+        Report([{"kind": "comment", "body": "x", "number": 1}]),
+        Report([{"kind": "Block", "reason": "x"}, {"kind": "comment", "body": "stop"}]),
+        Report([{"type": "block"}, {"kind": "comment", "body": "stop"}]),
+        Report(["block"]),
+    ],
 )
 async def test_a_guard_without_a_clear_pass_holds(bench: Bench, report: Report) -> None:
     outcome = await bench.handle(guard=report)
@@ -198,6 +205,24 @@ async def test_a_secret_in_a_proposal_or_summary_is_never_repeated(bench: Bench)
         assert value.encode() not in path.read_bytes()
 
 
+async def test_the_hubs_own_token_cannot_be_published(bench: Bench) -> None:
+    bench.environ["GITHUB_TOKEN"] = "ghs_0123456789abcdefghij"
+    outcome = await bench.handle(worker=Report([{"kind": "comment", "body": "GITHUB_TOKEN=ghs_0123456789abcdefghij"}]))
+    assert outcome.runs[1].proposals[0].reason == "the whole batch is refused: it holds the secret GITHUB_TOKEN"
+    outcome = await bench.handle(delivery_id="d2", worker=Report(failure="it said ghs_0123456789abcdefghij"))
+    assert outcome.runs[1].reason == "(withheld: it holds the secret GITHUB_TOKEN)"
+
+
+async def test_a_bug_in_one_run_does_not_end_the_others(bench: Bench) -> None:
+    def explode(_action: Any) -> None:
+        raise ZeroDivisionError
+
+    bench.forge.refuse = explode
+    outcome = await bench.handle(guard=Report(), worker=Report([label("x")]))
+    assert {run.agent: (run.state, run.reason) for run in outcome.runs}["worker"] == ("failed", "internal-error: ZeroDivisionError")
+    assert outcome.runs[0].state == "succeeded"
+
+
 async def test_the_same_delivery_is_handled_once_and_another_body_is_refused(bench: Bench) -> None:
     await bench.handle(worker=Report([label("x")]))
     with pytest.raises(UsageError, match="delivery-repeated"):
@@ -237,6 +262,6 @@ async def test_the_intent_is_logged_before_the_effect(bench: Bench) -> None:
             "CREATE TRIGGER full BEFORE INSERT ON audit_entry WHEN NEW.kind = 'effect-intent' BEGIN SELECT RAISE(ABORT, 'disk full'); END"
         )
     connection.close()
-    with pytest.raises(BaseException):  # noqa: B017 - whatever it is, nothing may be applied
-        await bench.handle(delivery_id="d2", worker=Report([label("y")]))
+    outcome = await bench.handle(delivery_id="d2", worker=Report([label("y")]))
+    assert (outcome.runs[1].state, outcome.runs[1].reason) == ("failed", "database-unusable: the database refused a write: disk full.")
     assert len(bench.forge.applied) == 1

@@ -100,7 +100,10 @@ def test_i03_references_cannot_leave_be_links_or_be_absent(tmp_path: Path, ref: 
     ("content", "said"),
     [
         (b"\xff\xfe", "is not UTF-8"),
-        (b"---\nrole: triage\n", "never closes it"),
+        (b"---\nrole: triage\n", "is never closed"),
+        (b"---\r\nrole: triage\r\n", "is never closed"),
+        (b"\n---\nrole: guard\n---\n", "does not start on the first line"),
+        (b"---  \nrole: guard\n", "is never closed"),
         (b"---\n- a\n---\n", "must be a mapping"),
         (b"---\nrole: &x triage\n---\n", "anchors"),
         (b"---\nrole: king\n---\n", "'king' is no role"),

@@ -6,6 +6,7 @@ Source: https://docs.github.com/en/actions/reference/workflows-and-actions/workf
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from potato.cli.formats import WORST, annotation
-from potato.core.text import printable
+from potato.core.text import inert, printable
 
 if TYPE_CHECKING:
     from potato.config.loader import Config
@@ -22,15 +23,21 @@ if TYPE_CHECKING:
 
 _SUMMARY_BYTES: Final = 900_000
 _ICONS: Final = {"succeeded": "✅", "failed": "❌", "blocked": "⛔", "held": "⏸️", "awaiting_approval": "✋", "cancelled": "🚫"}
+_LINK: Final = re.compile(r"https?|www|ftp", re.IGNORECASE)
 _LEVELS: Final = {"failed": "error", "blocked": "warning", "held": "warning", "cancelled": "warning", "awaiting_approval": "notice"}
 
 
 def report(outcome: Outcome, config: Config, environ: Mapping[str, str]) -> None:
-    """Write what the environment asks for: GITHUB_STEP_SUMMARY, GITHUB_OUTPUT, annotations on stderr."""
-    if path := environ.get("GITHUB_STEP_SUMMARY"):
-        _append(path, summary(outcome, config))
-    if path := environ.get("GITHUB_OUTPUT"):
-        _append(path, outputs(outcome))
+    """Write what the environment asks for: GITHUB_STEP_SUMMARY, GITHUB_OUTPUT, annotations on stderr.
+
+    The effects are done by now: a file that cannot be written is a warning, not a failure.
+    """
+    for name, text in (("GITHUB_STEP_SUMMARY", summary(outcome, config)), ("GITHUB_OUTPUT", outputs(outcome))):
+        if path := environ.get(name):
+            try:
+                _append(path, text)
+            except OSError as error:
+                click.echo(inert(f"warning: {name} cannot be written: {error.strerror}"), err=True)
     for text in worst(outcome, config):
         click.echo(text, err=True)
 
@@ -101,4 +108,4 @@ def _cell(text: str) -> str:
     plain = printable(text, 300).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for char in "\\|`*_[]~":
         plain = plain.replace(char, f"&#{ord(char)};")
-    return plain.replace("@", "@&#8203;").replace("http", "http&#8203;")
+    return _LINK.sub(lambda m: f"{m[0]}&#8203;", plain.replace("@", "@&#8203;").replace("$", "&#36;"))

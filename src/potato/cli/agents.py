@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from potato.cli.inputs import load
 from potato.cli.options import config_option, json_option
+from potato.cli.output import print_json
 
 
 @click.command(name="agents")
@@ -32,7 +32,7 @@ def command(config: str | None, *, builtin: bool, as_json: bool) -> None:
             for a in load(config).agents.values()
         ]
     if as_json:
-        click.echo(json.dumps(shapes, indent=2))
+        print_json(shapes)
         return
     rows = [(str(s["name"]), str(s["role"]), str(s["runner"] or "-"), ", ".join(s["permissions"])) for s in shapes]
     table(rows, header=("agent", "role", "runner", "permissions"))

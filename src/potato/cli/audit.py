@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import click
 
 from potato.cli.options import database_option, json_option
+from potato.cli.output import print_json
 from potato.errors import FAILED, OK, UsageError
 
 
@@ -23,7 +23,8 @@ def command() -> None:
 def verify_command(database: str, checkpoint: str | None, *, as_json: bool) -> int:
     """Recompute the whole log: any changed, removed, added or reordered entry is found.
 
-    A log cut short together with its head, or replaced by an older copy, is found only by --checkpoint.
+    A log cut short together with its head, or replaced by an older copy, is found only by --checkpoint. The log
+    itself is checked, not the tables of runs and proposals beside it.
 
     Exit: 0 when intact, 1 when not.
     """
@@ -31,7 +32,7 @@ def verify_command(database: str, checkpoint: str | None, *, as_json: bool) -> i
 
     verdict = verify_log(database, parse_checkpoint(checkpoint))
     if as_json:
-        click.echo(json.dumps(verdict.as_json(), indent=2))
+        print_json(verdict.as_json())
     elif verdict.ok:
         click.echo(f"intact: {verdict.size} entries\ncheckpoint: {verdict.size}:{verdict.root}")
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from potato.cli.inputs import load, read_delivery, read_facts_file
 from potato.cli.options import config_option, event_options, json_option
+from potato.cli.output import print_json
 
 if TYPE_CHECKING:
     from potato.config.loader import Config
@@ -32,7 +32,7 @@ def command(config: str | None, event: str | None, payload: str | None, facts: s
     given = read_facts_file(facts)
     normal, fetched, decision = asyncio.run(_decide(loaded, normal, given))
     if as_json:
-        click.echo(json.dumps(decision_json(loaded, normal, decision, fetched), indent=2, ensure_ascii=False))
+        print_json(decision_json(loaded, normal, decision, fetched))
         return
     from potato.cli.render import show_decision, show_event
 

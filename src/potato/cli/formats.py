@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from potato import __version__
-from potato.core.text import printable
+from potato.cli.output import json_text
+from potato.core.text import inert, printable
 from potato.errors import Problem
 
 WORST: Final = 10
@@ -15,7 +15,7 @@ WORST: Final = 10
 
 def as_text(problems: Sequence[Problem]) -> str:
     """One line each: file:line:column code: message hint."""
-    return "\n".join(f"{p}" if p.severity == "error" else f"{p} (warning)" for p in problems)
+    return "\n".join(inert(f"{p}" if p.severity == "error" else f"{p} (warning)") for p in problems)
 
 
 def as_json(problems: Sequence[Problem]) -> str:
@@ -24,7 +24,7 @@ def as_json(problems: Sequence[Problem]) -> str:
         {"file": p.file, "line": p.line, "column": p.column, "severity": p.severity, "code": p.code, "message": p.message, "hint": p.hint}
         for p in problems
     ]
-    return json.dumps(shapes, indent=2, ensure_ascii=False)
+    return json_text(shapes)
 
 
 def annotation(level: str, message: str, *, file: str = "", line: int = 0, column: int = 0, title: str = "") -> str:
@@ -70,7 +70,7 @@ def as_sarif(problems: Sequence[Problem]) -> str:
     rules = [{"id": code} for code in sorted({p.code for p in problems})]
     driver = {"name": "potato", "version": __version__, "rules": rules}
     run = {"tool": {"driver": driver}, "results": results, "columnKind": "unicodeCodePoints"}
-    return json.dumps({"version": "2.1.0", "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "runs": [run]}, indent=2)
+    return json_text({"version": "2.1.0", "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "runs": [run]})
 
 
 FORMATS: Final[dict[str, Callable[[Sequence[Problem]], str]]] = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from potato.core.text import inert
 from potato.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def load(path: str | None) -> Config:
     loaded = load_config(find_config(path))
     config = loaded.require()
     for problem in loaded.problems:
-        click.echo(f"warning: {problem}", err=True)
+        click.echo(inert(f"warning: {problem}"), err=True)
     return config
 
 

@@ -11,7 +11,9 @@ from typing import Final
 import click
 
 from potato import __version__
-from potato.errors import FAILED, INTERRUPTED, OK, USAGE, ConfigError, PotatoError
+from potato.cli.output import print_error
+from potato.core.text import inert
+from potato.errors import FAILED, INTERRUPTED, OK, USAGE, PotatoError
 
 COMMANDS: Final = {
     "init": "Set Potato up in this repository.",
@@ -72,11 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = INTERRUPTED
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        code = error.exit_code
     except PotatoError as error:
-        click.echo(f"error: {error}", err=True)
+        print_error(error)
         code = error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -84,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("POTATO_DEBUG"):
             raise
-        click.echo(f"error: internal-error: {type(error).__name__}: {error}. This is a bug; POTATO_DEBUG=1 shows where.", err=True)
+        click.echo(inert(f"error: internal-error: {type(error).__name__}: {error}. This is a bug; POTATO_DEBUG=1 shows where."), err=True)
         code = FAILED
     if argv is None:
         sys.exit(code)

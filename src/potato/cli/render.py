@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from potato.core.foreign import as_list
-from potato.core.text import printable
+from potato.core.text import inert
 
 if TYPE_CHECKING:
     from potato.core.event import Event, Facts
@@ -33,6 +33,7 @@ def width() -> int:
 
 def line(indent: int, text: str, mark: tuple[str, str] | None = None, tail: str = "", *, bold: bool = False) -> None:
     """One entry, wrapped under its own text; `tail` follows on the same line where it fits, else below."""
+    text, tail = inert(text), inert(tail)
     head = " " * indent + (click.style(mark[0], fg=mark[1]) + " " if mark else "")
     room = width() - indent - (2 if mark else 0)
     full = f"{text}  {tail}" if tail else text
@@ -61,9 +62,9 @@ def show_event(event: Event) -> None:
     """One line on what happened."""
     summary = event.summary()
     action = f" {summary['action']}" if summary["action"] else ""
-    place = printable(str(summary["repository"] or "no repository"), 100) + (f"#{summary['number']}" if summary["number"] else "")
+    place = str(summary["repository"] or "no repository") + (f"#{summary['number']}" if summary["number"] else "")
     trust = {True: "trusted", False: "untrusted", None: "trust unknown"}[summary["trusted"]]
-    labels = f"  labels: {', '.join(printable(label, 50) for label in summary['labels'])}" if summary["labels"] else ""
+    labels = f"  labels: {', '.join(label for label in summary['labels'])}" if summary["labels"] else ""
     line(0, f"{summary['event']}{action}  {place}  {trust}{labels}", bold=True)
 
 
@@ -89,7 +90,7 @@ def _show_trace(trace: Trace, indent: int, *, top: bool = False) -> None:
     flat = top and trace.op == "and"
     if not flat:
         actual = "" if trace.field is None else f"{trace.field} is {_value(trace.actual)}"
-        line(indent, printable(trace.text, 400), _MARKS[trace.result], actual)
+        line(indent, trace.text[:400], _MARKS[trace.result], actual)
     for child in trace.children:
         _show_trace(child, indent + (0 if flat else 2))
 
@@ -98,29 +99,29 @@ def _value(actual: Any) -> str:  # noqa: ANN401 - JSON of any field
     if actual is None:
         return "absent"
     if isinstance(actual, list):
-        return ", ".join(printable(str(item), 60) for item in as_list(actual)) or "empty"
+        return ", ".join(str(item)[:60] for item in as_list(actual)) or "empty"
     if isinstance(actual, bool):
         return str(actual).lower()
-    return printable(str(actual), 100) or "empty"
+    return str(actual)[:100] or "empty"
 
 
 def show_runs(runs: Iterable[RunRecord]) -> None:
     """Each run with its reason, its proposals and what became of them."""
     for run in runs:
         click.echo()
-        line(0, f"{run.agent}  {run.state}", _STATES.get(run.state, ("·", "blue")), printable(run.reason, 300), bold=True)
+        line(0, f"{run.agent}  {run.state}", _STATES.get(run.state, ("·", "blue")), run.reason[:300], bold=True)
         if run.summary:
-            line(4, printable(run.summary, 300))
+            line(4, run.summary[:300])
         for proposal in run.proposals:
             _show_proposal(proposal)
         for warning in run.warnings:
             if not warning.endswith("declared, not enforced"):
-                line(4, printable(warning), ("!", "yellow"))
+                line(4, warning, ("!", "yellow"))
 
 
 def _show_proposal(proposal: ProposalRecord) -> None:
     effect = proposal.effect
-    text = printable(effect.detail, 200) if effect else printable(proposal.reason, 300)
+    text = effect.detail[:200] if effect else proposal.reason[:300]
     mark = ("✗", "red") if effect and effect.state == "failed" else _VERDICTS[proposal.verdict]
     state = effect.state if effect else {"deny": "denied", "needs_approval": "needs approval"}.get(proposal.verdict, proposal.verdict)
     line(4, f"{proposal.kind}  {state}", mark, text)
@@ -130,7 +131,7 @@ def table(rows: Sequence[Sequence[str]], *, indent: int = 0, header: Sequence[st
     """Columns as wide as needed; the last one is wrapped."""
     if not rows:
         return
-    every = [header, *rows] if header else list(rows)
+    every = [[inert(cell) for cell in row] for row in ([header, *rows] if header else rows)]
     widths = [max(len(row[i]) for row in every) for i in range(len(rows[0]) - 1)]
     for number, row in enumerate(every):
         left = " " * indent + "".join(cell.ljust(size + 2) for cell, size in zip(row, widths, strict=False))

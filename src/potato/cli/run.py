@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ import click
 from potato.cli.explain import decision_json
 from potato.cli.inputs import load, read_delivery, read_facts_file
 from potato.cli.options import config_option, database_option, event_options, json_option
+from potato.cli.output import print_json
 from potato.errors import DENIED, FAILED, OK, WAITING
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command(config: str | None, event: str | None, payload: str | None, facts: s
     if as_json:
         shape = decision_json(loaded, outcome.event, outcome.decision, outcome.facts)
         shape["runs"] = [run.as_json() | {"proposals": [p.as_json() for p in run.proposals]} for run in outcome.runs]
-        click.echo(json.dumps(shape, indent=2, ensure_ascii=False))
+        print_json(shape)
     else:
         show(outcome, loaded)
     if os.environ.get("GITHUB_ACTIONS") == "true":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from potato.cli.options import database_option, json_option
+from potato.cli.output import print_json
 
 
 @click.command(name="runs")
@@ -17,20 +16,19 @@ def command(database: str, limit: int | None, *, as_json: bool) -> None:
     """List runs, newest first."""
     from potato.bootstrap import open_store
     from potato.cli.render import table
-    from potato.core.text import printable
 
     store, engine = open_store(database, create=False)
     runs = store.runs(limit)
     engine.dispose()
     if as_json:
-        click.echo(json.dumps([run.as_json() for run in runs], indent=2, ensure_ascii=False))
+        print_json([run.as_json() for run in runs])
         return
     if not runs:
         click.echo("no runs yet", err=True)
         return
     rows = [
         (run.created_at.strftime("%m-%d %H:%M:%S"), run.agent, run.state,
-         printable(f"{run.repository or '?'}{f'#{run.number}' if run.number else ''}: {run.reason}", 160))
+         f"{run.repository or '?'}{f'#{run.number}' if run.number else ''}: {run.reason}"[:160])
         for run in runs
     ]  # fmt: skip
     table(rows, header=("when (UTC)", "agent", "state", "what"))

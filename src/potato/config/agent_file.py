@@ -13,6 +13,8 @@ from potato.config.yaml_tree import Tree, read_tree
 MAX_BYTES: Final = 1024 * 1024
 _FRONT: Final = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
+_OPENER: Final = re.compile(r"\s*---[ \t]*\r?\n[ \t]*[a-z_]+[ \t]*:")
+
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
@@ -67,8 +69,8 @@ def read_agent_file(path: str, shown: str) -> AgentFile:
         raise ValueError(message) from None
     front = _FRONT.match(text)
     if front is None:
-        if text.startswith("---\n"):
-            message = f"'{shown}' opens front matter with '---' and never closes it"
+        if _OPENER.match(text):
+            message = f"'{shown}' has front matter that does not start on the first line, or is never closed by '---'"
             raise ValueError(message)
         return AgentFile(None, text, raw)
     head = front[1]

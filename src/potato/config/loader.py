@@ -12,7 +12,7 @@ from potato.config.agent_file import AgentFile, confined, front_matter_data, rea
 from potato.config.builtin_names import BUILTINS, Builtin
 from potato.config.models import AgentModel, Document, FrontMatter, RuleModel
 from potato.config.policies import FORBID, REQUIRE, identifier
-from potato.config.salvage import salvage
+from potato.config.salvage import bound, salvage
 from potato.config.validation import validate
 from potato.config.yaml_tree import MAX_BYTES, Place, Tree, read_tree
 from potato.core.canonical import digest, digest_bytes
@@ -93,6 +93,7 @@ class _Loading:
             self.tree.problem(0, "empty-file", "there is nothing in it.", "Write at least 'version: 1'.")
         if self.tree.data is None:
             return Loaded(None, self._sorted())
+        bound(self.tree)
         document = validate(Document, self.tree) or salvage(self.tree.data)
         agents = {name: self._agent(name, model, document) for name, model in document.agents.items()}
         for name in self._named(document):
@@ -125,7 +126,11 @@ class _Loading:
 
     def _sorted(self) -> list[Problem]:
         own = sorted(dict.fromkeys(self.tree.problems), key=lambda p: (p.line, p.column))
-        return own + self.extra
+        if self.tree.unlisted:
+            own.append(
+                Problem(self.path, own[-1].line, own[-1].column, "too-many-problems", f"{self.tree.unlisted:,} more are not listed.")
+            )
+        return own + sorted(self.extra, key=lambda p: (p.file, p.line, p.column))
 
     @staticmethod
     def _named(document: Document) -> list[str]:

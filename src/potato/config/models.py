@@ -5,6 +5,7 @@ Values arrive as text (YAML's own typing is not used), so numbers and booleans a
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
@@ -19,11 +20,43 @@ PriorityName = Literal["critical", "high", "normal", "low"]
 
 AGENT_NAME = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 _AgentName = Annotated[str, Field(pattern=AGENT_NAME)]
-_SecretName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,127}$")]
+_RESERVED = re.compile(
+    r"GITHUB_.*|GH_TOKEN|ACTIONS_.*|RUNNER_.*|POTATO_.*|LD_.*|DYLD_.*|PYTHON.*|NODE_OPTIONS|BASH_ENV|ENV|IFS|PATH|HOME|TMPDIR|LANG|SHELL"
+)
+
+
+def is_reserved(name: str) -> bool:
+    """Names that are the hub's own or change how programs run: never an agent's secret."""
+    return _RESERVED.fullmatch(name) is not None
+
+
+def _not_reserved(name: str) -> str:
+    if is_reserved(name):
+        message = f"'{name}' cannot be an agent's secret: it is the hub's own or changes how programs run"
+        raise ValueError(message)
+    return name
+
+
+def _argument(text: str) -> str:
+    if "\0" in text or len(text.encode()) > 100_000:  # noqa: PLR2004 - Linux takes 128 kB an argument
+        message = "an argument holds a NUL or is longer than 100,000 bytes"
+        raise ValueError(message)
+    return text
+
+
+_Argument = Annotated[str, AfterValidator(_argument)]
+_SecretName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,127}$"), AfterValidator(_not_reserved)]
 
 
 def _seconds(value: Any) -> Any:  # noqa: ANN401 - before validation
     return parse_duration(value) if isinstance(value, str) else value
+
+
+def _version(value: Any) -> Any:  # noqa: ANN401 - before validation
+    if value not in (1, "1"):
+        message = f"'{str(value)[:40]}' is no version of this format; write version: 1"
+        raise ValueError(message)
+    return value
 
 
 def _one_of(known: tuple[str, ...]) -> AfterValidator:
@@ -73,7 +106,7 @@ class Execution(_Model):
 
     role: Annotated[Role | None, Field(description="Caps the permissions. Default: orchestrator.")] = None
     runner: Annotated[RunnerName | None, Field(description="How the agent is executed.")] = None
-    command: Annotated[list[str] | None, Field(min_length=1, description="argv for the runner `command`; no shell.")] = None
+    command: Annotated[list[_Argument] | None, Field(min_length=1, description="argv for the runner `command`; no shell.")] = None
     function: Annotated[
         str | None,
         Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$|^[A-Za-z_][\w-]*$",
@@ -142,7 +175,7 @@ _Later = Annotated[Any, BeforeValidator(_nothing_yet), Field(description="Reserv
 class Document(_Model):
     """A whole `orchestrator.yml`."""
 
-    version: Annotated[int, Field(ge=1, le=1, description="The version of this format.")] = 1
+    version: Annotated[int, BeforeValidator(_version), Field(description="The version of this format.", json_schema_extra={"const": 1})] = 1
     routing: Annotated[list[RuleModel], Field(description="Rules in order; all that match fire.")] = []
     agents: Annotated[dict[_AgentName, AgentModel], Field(description="Agents by name.")] = {}
     policies: Policies = Policies()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from potato.config.models import AgentModel, Defaults, Document, ForgeModel, Policies, RuleModel
+from potato.config.yaml_tree import Tree
 from potato.core.foreign import as_list, as_object
+
+_MANY: Final = 1000
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -22,6 +25,18 @@ def salvage(data: Any) -> Document:  # noqa: ANN401 - unvalidated YAML
         defaults=_sound(Defaults, parts.get("defaults")) or Defaults(),
         forge=_sound(ForgeModel, parts.get("forge")) or ForgeModel(),
     )
+
+
+def bound(tree: Tree) -> None:
+    """Keep a config of a million mistakes from taking a minute: past the first thousand unsound rules, none is read."""
+    rules = as_list(as_object(tree.data).get("routing"))
+    unsound = 0
+    for index, item in enumerate(rules if len(rules) > _MANY else ()):
+        unsound += _sound(RuleModel, item) is None
+        if unsound >= _MANY:
+            tree.unlisted += len(rules) - index - 1
+            del rules[index + 1 :]
+            return
 
 
 def _rule(item: Any) -> RuleModel:  # noqa: ANN401 - unvalidated YAML

@@ -17,6 +17,8 @@ from potato.errors import Problem
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_DEPTH: Final = 64
+MAX_PROBLEMS: Final = 200
+_DASHES: Final = re.compile(r"(?:-[ \t]+){65}")
 _BANG: Final = "\ue000"
 _LEADING_BANG: Final = re.compile(r"((?:^|[{,])[ \t]*(?:-[ \t]+)*if:[ \t]+)!", re.MULTILINE)
 
@@ -43,6 +45,7 @@ class Tree:
     keys: dict[Path, Place] = field(default_factory=dict[Path, Place])
     problems: list[Problem] = field(default_factory=list[Problem])
     base_line: int = 0
+    unlisted: int = 0
     _lines: list[int] = field(default_factory=list[int])
 
     def position(self, offset: int) -> tuple[int, int]:
@@ -55,7 +58,10 @@ class Tree:
         return line + self.base_line, offset - self._lines[line - 1] + 1
 
     def problem(self, offset: int, code: str, message: str, hint: str = "", severity: str = "error") -> None:
-        """Note a problem at an offset."""
+        """Note a problem at an offset; past `MAX_PROBLEMS` they are only counted."""
+        if len(self.problems) >= MAX_PROBLEMS:
+            self.unlisted += 1
+            return
         line, column = self.position(offset)
         self.problems.append(Problem(self.file, line, column, code, message, severity, hint))
 
@@ -87,6 +93,9 @@ def read_tree(file: str, raw: bytes, *, base_line: int = 0) -> Tree:
         tree.source = raw[: error.start].decode("utf-8", "replace")
         tree.problem(len(tree.source), "not-utf8", f"byte {error.start} is not UTF-8.", "Save the file as UTF-8.")
         return tree
+    if dashes := _DASHES.search(tree.source):
+        tree.problem(dashes.start(), "too-deep", f"nested deeper than {MAX_DEPTH} levels.")
+        return tree
     prepared = _LEADING_BANG.sub(rf"\1{_BANG}", tree.source)
     events = cast("Iterator[yaml.Event]", cast("Any", yaml).parse(prepared, Loader=yaml.CSafeLoader))
     try:
@@ -95,13 +104,13 @@ def read_tree(file: str, raw: bytes, *, base_line: int = 0) -> Tree:
         pass
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        offset = mark.index if mark else 0
+        offset = mark.index if mark else int(getattr(error, "position", 0))
         tree.problem(min(offset, len(tree.source)), "invalid-yaml", f"{_reason(error)}.", _hint(tree.source, offset))
     return tree
 
 
 def _reason(error: yaml.YAMLError) -> str:
-    problem = getattr(error, "problem", None) or "not readable as YAML"
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not readable as YAML"
     context = getattr(error, "context", None)
     return f"{problem} ({context})" if context else str(problem)
 

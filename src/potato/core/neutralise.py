@@ -31,7 +31,7 @@ _SUSPECT: Final = re.compile(r"[^\n\t -~]")
 
 
 def clean(text: str) -> str:
-    """Line breaks as `\\n`, without control characters and invisible ones (bidi, zero-width): nothing hides in what remains."""
+    """One kind of line break, without control characters and invisible ones (bidi, zero-width): nothing hides in what remains."""
     text = _LINE_BREAKS.sub("\n", text)
     return _SUSPECT.sub(lambda m: m[0] if unicodedata.category(m[0]) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "", text)
 

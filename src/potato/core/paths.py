@@ -9,14 +9,16 @@ from typing import Final
 
 _BAD: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 _GIT: Final = re.compile(r"\.git|git~[0-9]+")
-_FOLDERS: Final = frozenset(
-    ".github .gitlab .gitea .forgejo .circleci .buildkite .woodpecker .ci .husky .githooks .git-hooks .lefthook .vscode .devcontainer .codex "
-    ".claude .cursor .gemini".split()
+_FOLDERS: Final = frozenset[str](
+    ".github .gitlab .gitea .forgejo .circleci .buildkite .woodpecker .ci .husky .githooks .git-hooks .lefthook .vscode .devcontainer "
+    ".codex .claude .cursor .gemini".split()
 )
-_FILES: Final = frozenset(
-    "codeowners .gitmodules .gitattributes .gitconfig .pre-commit-config.yaml prek.toml .gitlab-ci.yml .travis.yml .drone.yml .woodpecker.yml "
-    "azure-pipelines.yml bitbucket-pipelines.yml cloudbuild.yaml cloudbuild.yml jenkinsfile agents.md claude.md gemini.md .cursorrules .mcp.json "
-    ".devcontainer.json .envrc .npmrc .yarnrc.yml pip.conf orchestrator.yml orchestrator.yaml orchestrator.py action.yml action.yaml".split()
+_FILES: Final = frozenset[str](
+    "codeowners .gitmodules .gitattributes .gitconfig .pre-commit-config.yaml prek.toml .gitlab-ci.yml .travis.yml .drone.yml "
+    ".woodpecker.yml azure-pipelines.yml bitbucket-pipelines.yml cloudbuild.yaml cloudbuild.yml "
+    "jenkinsfile agents.md claude.md gemini.md .cursorrules "
+    ".mcp.json .devcontainer.json .envrc .npmrc .yarnrc.yml pip.conf orchestrator.yml orchestrator.yaml "
+    "orchestrator.py action.yml action.yaml".split()
 )
 _HOOKS: Final = re.compile(
     r"\.?lefthook(?:-local)?\.(?:ya?ml|toml|json)|(?:.*/)?hooks/(?:pre|post|commit|prepare|applypatch|update|push)[a-z-]*"

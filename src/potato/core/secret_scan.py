@@ -56,8 +56,8 @@ def _windows(secret: str) -> set[str]:
 
 def _forms(secret: str) -> set[str]:
     raw = secret.encode()
-    once = {core for data in (raw, secret.encode("utf-16-le")) for core in _base64(data)}
-    twice = {core for core in _base64(base64.b64encode(raw))}
+    once = _base64(raw) | _base64(secret.encode("utf-16-le"))
+    twice = _base64(base64.b64encode(raw))
     forms = {secret, raw.hex(), base64.b32encode(raw).decode().rstrip("="), *once, *twice}
     return forms | {form[::-1] for form in forms}
 

@@ -7,12 +7,14 @@ Agents run side by side; those that a router asks for join while the event is wo
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from potato.config.loader import Config
+from potato.config.models import is_reserved
 from potato.core.canonical import digest
 from potato.core.event import Event, Facts, with_facts
 from potato.core.gate import Setting, Verdict, judge
@@ -40,6 +42,7 @@ from potato.ports import (
     Store,
 )  # fmt: skip
 
+_SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSWORD|PRIVATE_KEY$")
 _HUB_KINDS: Final = frozenset({"route_agents", "block"})
 _RESTING: Final = TERMINAL | {"held", "awaiting_approval"}
 
@@ -187,17 +190,23 @@ class _EventWork:
         agent = self.hub.config.agents[assignment.agent]
         try:
             report, secrets = await self._report(agent, run)
-            told = leaked([report.summary], secrets)
-            run.summary = f"(withheld: it holds the secret {', '.join(told)})" if told else report.summary
+            guarded = {**self._credentials(), **secrets}
+            run.summary = _withheld(report.summary, guarded)
             run.warnings += tuple(report.warnings)
             if report.failure:
-                self._become(run, "failed", report.failure)
+                self._become(run, "failed", _withheld(report.failure, guarded))
                 return
-            await self._apply(run, self._judge(agent, run, report, secrets))
+            await self._apply(run, self._judge(agent, run, report, guarded))
         except PotatoError as error:
             self._become(run, "failed", str(error))
             if isinstance(error, AuthError):
                 self.auth_error = error
+        except Exception as error:  # noqa: BLE001 - a bug met by one run must not end the others
+            self._become(run, "failed", f"internal-error: {type(error).__name__}")
+
+    def _credentials(self) -> dict[str, str]:
+        """The hub's own secrets: no agent has them, and none may publish them."""
+        return {name: value for name, value in self.hub.environ.items() if value and is_reserved(name) and _SECRET_NAME.search(name)}
 
     async def _report(self, agent: AgentSpec, run: RunRecord) -> tuple[Report, Mapping[str, str]]:
         context = await self.hub.durable.step("read", lambda: self.hub.forge.read(self.event, agent.permissions))
@@ -263,6 +272,12 @@ class _EventWork:
             self._queue(assignment, reason=f"routed by {run.agent}")
             self._start(assignment)
         return Effect("applied" if new else "unchanged", f"routed to {', '.join(new)}" if new else "they work on this event already")
+
+
+def _withheld(text: str, secrets: Mapping[str, str]) -> str:
+    """An agent's words, unless they hold a secret."""
+    names = leaked([text], secrets)
+    return f"(withheld: it holds the secret {', '.join(names)})" if names else text
 
 
 def _final(run: RunRecord) -> tuple[State, str]:

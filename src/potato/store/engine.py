@@ -32,7 +32,14 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
         raise UsageError("bad-database-url", "the database is no URL.", "Such as sqlite:///.potato/potato.db.") from None
     if parsed.get_backend_name() != "sqlite":
         raise UsageError("bad-database-url", f"this version stores in SQLite only, not '{parsed.get_backend_name()}'.")
-    path = Path(parsed.database or "")
+    if (
+        parsed.drivername not in ("sqlite", "sqlite+pysqlite")
+        or parsed.query
+        or not parsed.database
+        or parsed.database.startswith((":", "file:"))
+    ):
+        raise UsageError("bad-database-url", "the database must be a plain file.", "Such as sqlite:///.potato/potato.db.")
+    path = Path(parsed.database)
     if not create and not path.is_file():
         raise UsageError(
             "no-database", f"there is no database at '{path}'.", "It is made by the first 'potato run'; or name one by --database URL."
@@ -42,7 +49,7 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
         engine = create_engine(parsed, poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000})
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin_immediate)
-        _migrate(engine)
+        _migrate(engine, create=create)
     except NoSuchModuleError:
         raise UsageError("bad-database-url", "the database's driver is not installed.") from None
     except (OperationalError, DatabaseError, OSError, sqlite3.Error) as error:
@@ -63,13 +70,15 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def _migrate(engine: Engine) -> None:
-    """Bring the schema to `HEAD`; alembic is loaded only if there is something to do."""
+def _migrate(engine: Engine, *, create: bool) -> None:
+    """Bring the schema to `HEAD`; alembic is loaded only if there is something to do. Readers change nothing."""
     with engine.connect().execution_options(readonly=True) as connection:
         found = connection.execute(text("SELECT name FROM sqlite_master WHERE name = 'alembic_version'")).first()
         version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if found else None
     if version == HEAD:
         return
+    if not create:
+        raise PotatoError("database-unusable", "it is no database of this version of Potato.", "The next 'potato run' would set it up.")
     if version is not None and version > HEAD:
         raise PotatoError("database-too-new", f"the database has schema {version}, this version knows {HEAD}.", "Upgrade Potato.")
     from alembic import command

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import DatabaseError
 
 from potato.core.canonical import canonical, digest_bytes
 from potato.core.run import State, may_become
@@ -27,10 +29,19 @@ class SqlStore:
         self._append = append
         self._clock = clock
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """One transaction. A database that refuses is a `PotatoError`; nothing of the transaction remains then."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DatabaseError as error:
+            raise PotatoError("database-unusable", f"the database refused a write: {error.orig}.") from None
+
     def record_delivery(self, delivery: Delivery, entry: Entry) -> bool:
         """See the port. The same id with another body is `delivery-conflict`."""
         body_digest = digest_bytes(delivery.body)
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             known = connection.execute(select(t.delivery.c.body_digest).where(t.delivery.c.delivery_id == delivery.delivery_id)).scalar()
             if known is not None:
                 if known != body_digest:
@@ -46,7 +57,7 @@ class SqlStore:
 
     def record_decision(self, delivery_id: str, config_digest: str, decision: Mapping[str, Any], entry: Entry) -> None:
         """See the port."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             now = self._clock.now()
             connection.execute(insert(t.decision).values(
                 delivery_id=delivery_id, config_digest=config_digest, decided_at=now.isoformat(), body=canonical(decision).decode(),
@@ -61,7 +72,7 @@ class SqlStore:
             "created_at": run.created_at.isoformat(), "updated_at": run.updated_at.isoformat(), "attempts": run.attempts,
             "summary": run.summary, "warnings": _json(run.warnings),
         }  # fmt: skip
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             before = connection.execute(select(t.run.c.state).where(t.run.c.id == run.id)).scalar()
             if before is not None and before != run.state and not may_become(cast("State", before), run.state):
                 raise PotatoError("bad-transition", f"run '{run.id}' is {before} and cannot become {run.state}.")
@@ -70,7 +81,7 @@ class SqlStore:
 
     def save_proposals(self, run: RunRecord, entries: Sequence[Entry]) -> None:
         """See the port."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             now = self._clock.now()
             for item in run.proposals:
                 connection.execute(insert(t.proposal).values(
@@ -82,7 +93,7 @@ class SqlStore:
 
     def begin_effect(self, key: str, run_id: str, proposal_id: str, entry: Entry) -> None:
         """See the port."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             now = self._clock.now()
             values = {"key": key, "run_id": run_id, "proposal_id": proposal_id, "state": "intended", "detail": "", "at": now.isoformat()}
             connection.execute(upsert(t.effect).values(values).on_conflict_do_nothing())
@@ -90,7 +101,7 @@ class SqlStore:
 
     def finish_effect(self, key: str, effect: Effect, entry: Entry) -> None:
         """See the port."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             now = self._clock.now()
             connection.execute(update(t.effect).where(t.effect.c.key == key).values(
                 state=effect.state, detail=effect.detail, url=effect.url, at=now.isoformat(),
@@ -101,7 +112,11 @@ class SqlStore:
         """See the port."""
         query = select(t.run).order_by(t.run.c.created_at.desc(), t.run.c.id).limit(limit)
         with self._engine.connect().execution_options(readonly=True) as connection:
-            return [_record(row) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+        try:
+            return [_record(row) for row in rows]
+        except (ValueError, TypeError) as error:
+            raise PotatoError("database-unusable", f"a stored run is not readable ({type(error).__name__}).") from None
 
 
 def _json(value: Any) -> str:  # noqa: ANN401 - JSON

@@ -33,6 +33,11 @@ def read_facts(data: bytes, what: str) -> dict[str, Any]:
             raise UsageError("wrong-shape", f"{what}: '{name}' must be text.")
         if name in _LISTS and not _is_list(value, of=dict if name == "files" else str):
             raise UsageError("wrong-shape", f"{what}: '{name}' must be a list of {'objects' if name == 'files' else 'text'}.")
+    for file in facts.get("files", []):
+        if not isinstance(file.get("path"), str) or not all(type(file.get(name, 0)) is int for name in ("additions", "deletions")):
+            raise UsageError("wrong-shape", f"{what}: each of 'files' needs a 'path', and whole numbers as 'additions' and 'deletions'.")
+        if not isinstance(file.get("patch"), (str, type(None))):
+            raise UsageError("wrong-shape", f"{what}: a 'patch' must be text.")
     return facts
 
 

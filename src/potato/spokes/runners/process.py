@@ -13,12 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from potato.core.foreign import as_list
+from potato.core.foreign import as_list, as_object
 from potato.core.strict_json import parse_object
 from potato.core.text import printable
 from potato.errors import PotatoError
 from potato.ports import MAX_OUTPUT, MAX_PROPOSALS, Report, Request
+from potato.spokes.runners import supervisor
 
+_DEADLINE_GRACE_S: Final = 10.0
+_ASK_S: Final = 6.0
+_PIPE_GRACE_S: Final = 2.0
+_supervisors: set[int] = set()
 _SUPERVISOR: Final = os.path.join(os.path.dirname(__file__), "supervisor.py")
 _LOG_BYTES: Final = 64 * 1024
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -43,10 +48,13 @@ async def run_process(request: Request, argv: Sequence[str]) -> Report:
     if request.agent.sandbox == "auto":
         warnings.append("sandbox: auto ran without a cage; this version has none yet")
     with tempfile.TemporaryDirectory(prefix="potato-run-", ignore_cleanup_errors=True) as home:
-        environment = _environment(request, home)
-        output, status = await _supervised(argv, request, environment)
+        try:
+            output, verdict, words = await _supervised(argv, request, _environment(request, home))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            return Report(failure=f"it cannot be started: {printable(str(reason), 200)}", warnings=tuple(warnings))
     log = printable_log(bytes(output.stderr), request.secrets)
-    failure = _failure(output, status, request.agent.timeout_s)
+    failure = _failure(output, verdict, words, request.agent.timeout_s)
     if failure is None:
         try:
             return report_from(bytes(output.stdout), tuple(warnings), log)
@@ -63,45 +71,100 @@ def _environment(request: Request, home: str) -> dict[str, str]:
         "TMPDIR": home,
         "POTATO_RUN_ID": request.run_id,
     }
-    return base | dict(request.secrets)
+    return dict(request.secrets) | base
 
 
-async def _supervised(argv: Sequence[str], request: Request, environment: Mapping[str, str]) -> tuple[_Output, dict[str, Any]]:
+async def _supervised(argv: Sequence[str], request: Request, environment: Mapping[str, str]) -> tuple[_Output, int, dict[str, Any]]:
+    """What came out, the supervisor's verdict (its exit code) and the words to it.
+
+    The agent may turn on its supervisor, so this process is a subreaper too, keeps a deadline of its own, and
+    waits for no pipe longer than for the processes.
+    """
+    supervisor.prctl(supervisor.PR_SET_CHILD_SUBREAPER, 1)
     read_fd, write_fd = os.pipe()
+    os.set_blocking(read_fd, False)
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", _SUPERVISOR, str(write_fd), str(request.agent.timeout_s), *argv,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             cwd=request.agent.folder, env=dict(environment), pass_fds=(write_fd,), start_new_session=True,
         )  # fmt: skip
+    except BaseException:
+        os.close(read_fd)
+        raise
     finally:
         os.close(write_fd)
+    _supervisors.add(process.pid)
+    since = supervisor.started(process.pid)
     output = _Output(bytearray(), bytearray())
+    pipes = [
+        asyncio.create_task(_feed(process, json.dumps(request.as_json(), ensure_ascii=False).encode())),
+        asyncio.create_task(_collect_stdout(process, output)),
+        asyncio.create_task(_collect_stderr(process, output)),
+    ]
     try:
-        await asyncio.gather(
-            _feed(process, json.dumps(request.as_json(), ensure_ascii=False).encode()),
-            _collect_stdout(process, output),
-            _collect_stderr(process, output),
-        )
-        await process.wait()
-        with os.fdopen(read_fd, "rb", closefd=False) as pipe:
-            lines = pipe.read(64 * 1024).splitlines()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(request.agent.timeout_s + _DEADLINE_GRACE_S):
+                await process.wait()
     finally:
+        await asyncio.shield(_end(process, since))
+        await _finish(pipes)
+        words = _words(read_fd)
         os.close(read_fd)
-        await _end(process)
-    status: dict[str, Any] = {}
-    for line in reversed(lines):
-        with contextlib.suppress(ValueError):
-            status.update(json.loads(line))
-    return output, status
+    return output, process.returncode if process.returncode is not None else -signal.SIGKILL, words
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Whatever happened, the supervisor and all below it end; shielded, as this also runs on cancellation."""
+async def _end(process: asyncio.subprocess.Process, since: int) -> None:
+    """Whatever happened, the supervisor and all that it started end: asked, then killed, then whatever escaped."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
-        await asyncio.shield(process.wait())
+        try:
+            await asyncio.wait_for(process.wait(), _ASK_S)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    _supervisors.discard(process.pid)
+    if process.returncode is not None and process.returncode < 0:
+        await _sweep(since)
+
+
+async def _sweep(since: int) -> None:
+    """Kill the orphans that came to us from a supervisor that was killed.
+
+    These are our children that are no supervisors and are younger than the one that was killed (`since`, in ticks).
+    """
+    for _ in range(200):
+        orphans = [pid for pid in supervisor.children() if pid not in _supervisors and supervisor.started(pid) >= since]
+        if not orphans:
+            return
+        supervisor.send([*orphans, *(pid for orphan in orphans for pid in supervisor.descendants(orphan))], signal.SIGKILL)
+        for pid in orphans:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - WNOHANG does not wait
+        await asyncio.sleep(0.01)
+
+
+async def _finish(pipes: Sequence[asyncio.Task[None]]) -> None:
+    """Read what is left in the pipes, but do not wait for whoever still holds them."""
+    _, late = await asyncio.wait(pipes, timeout=_PIPE_GRACE_S)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*pipes, return_exceptions=True)
+
+
+def _words(read_fd: int) -> dict[str, Any]:
+    """The supervisor's last line, as words only."""
+    try:
+        lines = os.read(read_fd, 64 * 1024).splitlines()
+    except BlockingIOError:
+        return {}
+    words: dict[str, Any] = {}
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            words |= as_object(json.loads(line))
+    return words
 
 
 async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
@@ -133,23 +196,28 @@ async def _collect_stderr(process: asyncio.subprocess.Process, output: _Output) 
         del output.stderr[: max(0, len(output.stderr) - _LOG_BYTES)]
 
 
-def _failure(output: _Output, status: Mapping[str, Any], timeout_s: float) -> str | None:
+def _failure(output: _Output, verdict: int, words: Mapping[str, Any], timeout_s: float) -> str | None:
+    """Why the run failed, by the supervisor's exit code; nothing only if that says so."""
     if output.over:
         return f"it wrote more than {MAX_OUTPUT:,} bytes to stdout"
-    if "error" in status:
-        return f"it cannot be started: {printable(str(status['error']), 200)}"
-    if not status:
-        return "its supervisor was killed"
-    if status["timed_out"]:
-        return f"it ran longer than {timeout_s:g} s"
-    if status["cancelled"]:
-        return "it was stopped"
-    if status["exit"] != 0:
-        code = status["exit"]
-        return f"it was ended by signal {-code}" if code < 0 else f"it exited with {code}"
-    if status["left"]:
-        return f"it left {status['left']} process(es) running, which were killed"
-    return None
+    code = words.get("exit")
+    match verdict:
+        case supervisor.DONE:
+            return None
+        case supervisor.EXITED if isinstance(code, int) and code < 0:
+            return f"it was ended by signal {-code}"
+        case supervisor.EXITED:
+            return f"it exited with {code if isinstance(code, int) else 'an error'}"
+        case supervisor.TIMED_OUT:
+            return f"it ran longer than {timeout_s:g} s"
+        case supervisor.CANCELLED:
+            return "it was stopped"
+        case supervisor.LEFT_PROCESSES:
+            return f"it left {printable(str(words.get('left')), 20)} process(es) running, which were killed"
+        case supervisor.NOT_STARTED:
+            return f"it cannot be started: {printable(str(words.get('error', 'exit 127')), 200)}"
+        case _:
+            return "its supervisor was killed or hung, and everything it started with it"
 
 
 def report_from(stdout: bytes, warnings: tuple[str, ...], log: str) -> Report:

@@ -275,3 +275,16 @@ def test_a_config_error_is_one_error_with_all_problems(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(str(tmp_path / "c.yml")).require()
     assert len(caught.value.problems) == 2
+
+
+def test_programs_beside_the_config_belong_to_it(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "guard.py").write_text("print('{}')")
+    text = "agents:\n  g: {role: guard, command: [python3, bin/guard.py], permissions: [block]}\n"
+    first, _ = load(tmp_path, text)
+    assert first is not None
+    assert any(path.endswith("bin/guard.py") for path in first.protected)
+    (tmp_path / "bin" / "guard.py").write_text("print('{ }')")
+    second, _ = load(tmp_path, text)
+    assert second is not None
+    assert first.digest != second.digest

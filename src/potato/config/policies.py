@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from potato.config.models import Policies
+from potato.config.yaml_tree import Tree
+from potato.core.text import did_you_mean
+
 FORBID: Final = {
     "curl_pipe_sh": "a download piped into an interpreter",
     "remote_code_exec": "code fetched at run time and executed",
@@ -29,3 +33,15 @@ def identifier(text: str) -> str | None:
     """The identifier in `name` or `name>=1.2`; nothing if it is of another form."""
     match = _REQUIREMENT.fullmatch(text.strip())
     return match[1] if match else None
+
+
+def check_policies(tree: Tree, policies: Policies) -> tuple[str, ...]:
+    """What is declared and not enforced by this version; unknown identifiers are problems in the tree."""
+    for key, known in (("forbid", FORBID), ("require", REQUIRE)):
+        for index, text in enumerate(getattr(policies, key)):
+            name = identifier(text)
+            if name not in known:
+                hint = did_you_mean(name or text, known) or f"Known: {', '.join(known)}."
+                tree.problem(tree.at(("policies", key, index)), "unknown-policy", f"'{text[:60]}' is no policy to {key}.", hint)
+    versions = [f"{name}: {value}" for name in ("node_version", "python_version") if (value := getattr(policies, name))]
+    return (*versions, *(f"forbid {name}" for name in policies.forbid), *(f"require {name}" for name in policies.require))

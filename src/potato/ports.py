@@ -157,7 +157,7 @@ class Runner(Protocol):
 
 @dataclass(slots=True)
 class RunRecord:
-    """One run as stored and shown. Times are aware UTC."""
+    """One run as stored and shown. Times are aware UTC; `log` is the end of what a process agent wrote to stderr."""
 
     id: str
     agent: str
@@ -173,6 +173,7 @@ class RunRecord:
     attempts: int = 0
     summary: str = ""
     warnings: tuple[str, ...] = ()
+    log: str = ""
     proposals: list[ProposalRecord] = field(default_factory=list["ProposalRecord"])
 
     def as_json(self) -> dict[str, Any]:
@@ -192,6 +193,7 @@ class RunRecord:
             "attempts": self.attempts,
             "summary": self.summary,
             "warnings": list(self.warnings),
+            "log": self.log,
         }
 
 

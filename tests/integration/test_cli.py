@@ -212,7 +212,7 @@ def test_github_actions_gets_summary_outputs_and_annotations(tmp_path: Path) -> 
     assert annotations[-1] == "::notice title=Potato::+5 more"
     assert annotations[0] == "::warning file=orchestrator.yml,title=Potato::worker: comment denied: it aims at #100, the event is about #2"
     summary = (tmp_path / "summary.md").read_text()
-    assert "### Potato: pull&#95;request opened on Codertocat/Hello-World#2" in summary
+    assert "### Potato: pull_request opened on Codertocat/Hello-World#2" in summary
     assert "| worker | ✅ succeeded |" in summary
     output = (tmp_path / "output").read_text()
     values = dict(re.findall(r"^(\w+)<<(?:potato-[0-9a-f]{32})\n(.*)\npotato-[0-9a-f]{32}$", output, re.MULTILINE))

@@ -186,10 +186,25 @@ async def test_an_assigned_agent_without_runner_stops_before_anything_ran(tmp_pa
 async def test_secrets_go_to_their_agent_only_and_never_on_untrusted_events(bench: Bench) -> None:
     await bench.handle()
     assert [dict(request.secrets) for request in bench.runner.requests] == [{}, {"KEY_ONE": "the-value-of-key-one"}]
-    for trusted in (False, UNKNOWN):
-        outcome = await bench.handle(make_event(trusted=trusted), delivery_id=f"d-{trusted}")
-        assert [dict(request.secrets) for request in bench.runner.requests] == [{}, {}]
-        assert "untrusted event: it got no secrets" in outcome.runs[1].warnings
+    outcome = await bench.handle(make_event(trusted=False), delivery_id="d2")
+    assert [dict(request.secrets) for request in bench.runner.requests] == [{}, {}]
+    assert "untrusted event: it got no secrets" in outcome.runs[1].warnings
+
+
+async def test_unknown_trust_holds_everything(bench: Bench) -> None:
+    outcome = await bench.handle(make_event(trusted=UNKNOWN))
+    assert bench.states() == {"guard": "held", "worker": "held"}
+    assert outcome.runs[0].reason == "whether the event can be trusted is unknown: no answer"
+    assert bench.runner.requests == []
+
+
+async def test_the_end_of_an_agents_log_is_kept_without_its_secrets(bench: Bench) -> None:
+    value = bench.environ["KEY_ONE"]
+    await bench.handle(worker=Report(failure="it exited with 1", log="x" * 9000 + "\nTraceback: oops"))
+    kept = {run.agent: run.log for run in bench.store.runs()}["worker"]
+    assert (len(kept), kept.endswith("Traceback: oops")) == (4000, True)
+    await bench.handle(delivery_id="d2", worker=Report(failure="it exited with 1", log=f"key {value}"))
+    assert bench.store.runs()[0].log + bench.store.runs()[1].log == "(withheld: it holds the secret KEY_ONE)"
 
 
 async def test_a_secret_in_a_proposal_or_summary_is_never_repeated(bench: Bench) -> None:

@@ -195,7 +195,8 @@ def test_whatever_a_builtin_proposes_passes_its_own_least_grant(name: str) -> No
         "logs": TABLE,
         "codeowners": "* @bob",
     }
-    asked = request(name, context, title="fix it", label=("codex:security",), status="startup_failure")
+    asked = request(name, context, title="fix it", label=("codex:security",), status="startup_failure",
+                    **({"event": "workflow_run"} if name == "ci_triage_guard" else {}))  # fmt: skip
     module = {
         "router": router,
         "triage": triage,

@@ -121,7 +121,7 @@ guards: [{x: y}]
         "orchestrator.yml:15:93 bad-value: '5 minutes' is no duration; write 5s, 10m, 2h or 3d.",
         "orchestrator.yml:16:21 unknown-policy: 'curl_pip_sh' is no policy to forbid. Did you mean 'curl_pipe_sh'?",
         "orchestrator.yml:16:45 unknown-policy: 'gh_version>>2' is no policy to require. Did you mean 'gh_version'?",
-        "orchestrator.yml:17:9 not-supported: this version does not enforce it, so it refuses to pretend.",
+        "orchestrator.yml:17:9 not-supported: this version does not enforce this section, so it refuses to pretend. Remove it.",
     ]
 
 
@@ -225,7 +225,7 @@ def test_front_matter_is_checked_with_its_own_places(tmp_path: Path) -> None:
     assert config is None
     assert [p.split("agents/x.md:")[1] for p in problems] == [
         "3:1 unknown-key: 'runer' is no key. Did you mean 'runner'?",
-        "4:1 unknown-key: 'permissions' is no key. Known: command, description, files, function, limits, model, name, role, runner, sandbox, timeout, tools.",
+        "4:1 unknown-key: 'permissions' is no key. It is granted in the config only, under 'agents:'.",
     ]
 
 
@@ -275,6 +275,16 @@ def test_a_config_error_is_one_error_with_all_problems(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(str(tmp_path / "c.yml")).require()
     assert len(caught.value.problems) == 2
+
+
+def test_a_program_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "plain.sh").write_text("x")
+    config, problems = load(tmp_path, "agents:\n  a: {command: [./nope.sh]}\n  b: {command: [./plain.sh]}\n  c: {command: [python3, x]}\n")
+    assert config is not None
+    assert problems == [
+        "orchestrator.yml:2:3 program-missing: './nope.sh' of agent 'a' does not exist here.",
+        "orchestrator.yml:3:3 program-missing: './plain.sh' of agent 'b' is not executable.",
+    ]
 
 
 def test_programs_beside_the_config_belong_to_it(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_target_is_the_events_repository_and_subject(kind: str) -> None:
         ({"kind": "apply_labels", "labels": ["x"], "number": True}, "Expected `int"),
         ({"kind": "comment", "body": "x" * 70_000}, "length <="),
         ({"kind": "review", "event": "approve", "body": "b"}, "Invalid enum value 'approve'"),
-        ({"kind": "request_review", "reviewers": ["a/b"]}, "regex"),
+        ({"kind": "request_review", "reviewers": ["a/b"]}, "`$.reviewers[0]` has characters that are not allowed there"),
         ({"kind": "open_pr", "title": "t", "files": [{"path": "a", "content": "x", "mode": "120000"}]}, "it has unknown field `mode`"),
     ],
 )
@@ -140,7 +140,7 @@ def test_untrusted_events_write_no_code() -> None:
 
 
 def test_routing_stays_within_the_config() -> None:
-    assert one(make("route_agents", agents=["stranger"])).reason == "'stranger' is no agent of this config"
+    assert one(make("route_agents", agents=["stranger"])).reason == "'stranger' is no agent of this config; define it under 'agents:'"
     assert one(make("route_agents", agents=["worker"])).reason == "an agent cannot route to itself"
 
 

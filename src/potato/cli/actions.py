@@ -19,10 +19,11 @@ from potato.core.text import inert, printable
 if TYPE_CHECKING:
     from potato.config.loader import Config
     from potato.hub.workflow import Outcome
-    from potato.ports import RunRecord
+    from potato.ports import ProposalRecord, RunRecord
 
 _SUMMARY_BYTES: Final = 900_000
 _ICONS: Final = {"succeeded": "✅", "failed": "❌", "blocked": "⛔", "held": "⏸️", "awaiting_approval": "✋", "cancelled": "🚫"}
+VERDICTS: Final = {"allow": "allowed", "deny": "denied", "needs_approval": "needs approval"}
 _LINK: Final = re.compile(r"https?|www|ftp", re.IGNORECASE)
 _LEVELS: Final = {"failed": "error", "blocked": "warning", "held": "warning", "cancelled": "warning", "awaiting_approval": "notice"}
 
@@ -86,7 +87,12 @@ def summary(outcome: Outcome, config: Config) -> str:
     else:
         lines += ["No agent runs for this event.", ""]
     lines += [f"- {_cell(problem)}" for problem in outcome.facts.problems]
-    lines += [f"- policy `{_cell(name)}` declared, not enforced" for name in config.unenforced]
+    if any(p.effect and p.effect.state == "staged" for run in outcome.runs for p in run.proposals):
+        lines.append("- **staged**: nothing was sent to GitHub, for want of a token or by request")
+    warnings = dict.fromkeys(w for run in outcome.runs for w in run.warnings if not w.endswith("declared, not enforced"))
+    lines += [f"- {_cell(warning)}" for warning in warnings]
+    if config.unenforced:
+        lines.append(f"- declared, not enforced by this version: {'; '.join(map(_cell, config.unenforced))}")
     lines += ["", "<details><summary>Every rule</summary>", "", "| rule | result | because |", "|---|---|---|"]
     for rule in outcome.decision.outcomes:
         because = "; ".join(_cell(leaf.text) for leaf in rule.trace.deciding()[:3])
@@ -97,15 +103,18 @@ def summary(outcome: Outcome, config: Config) -> str:
 
 
 def _row(run: RunRecord) -> str:
-    told = [
-        f"{p.kind}: {p.effect.state if p.effect else p.verdict}" + ("" if p.verdict == "allow" else f" ({p.reason})") for p in run.proposals
-    ]
-    return f"| {_cell(run.agent)} | {_ICONS.get(run.state, '')} {run.state} | {_cell(run.reason)} | {'<br>'.join(map(_cell, told))} |"
+    why = f"{_cell(run.reason)}<br>{_cell(run.summary)}" if run.summary else _cell(run.reason)
+    return f"| {_cell(run.agent)} | {_ICONS.get(run.state, '')} {run.state} | {why} | {'<br>'.join(map(_told, run.proposals))} |"
+
+
+def _told(proposal: ProposalRecord) -> str:
+    state = proposal.effect.state if proposal.effect else VERDICTS[proposal.verdict]
+    return _cell(f"{proposal.kind}: {state}" + ("" if proposal.verdict == "allow" else f" ({proposal.reason})"))
 
 
 def _cell(text: str) -> str:
     """Text that cannot break out of a table cell, mention anyone or bring its own markup."""
     plain = printable(text, 300).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for char in "\\|`*_[]~":
+    for char in "\\|`*[]~":
         plain = plain.replace(char, f"&#{ord(char)};")
     return _LINK.sub(lambda m: f"{m[0]}&#8203;", plain.replace("@", "@&#8203;").replace("$", "&#36;"))

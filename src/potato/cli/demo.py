@@ -60,7 +60,9 @@ def command(keep: Path | None) -> int:
     """
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
-        return _play(keep)
+        code = _play(keep)
+        click.echo(f"kept; look with: potato runs --database sqlite:///{keep / 'potato.db'}", err=True)
+        return code
     with tempfile.TemporaryDirectory(prefix="potato-demo-") as folder:
         return _play(Path(folder))
 
@@ -103,14 +105,10 @@ async def _handle(config: Config, scene: _Scene, url: str) -> Outcome:
 
 def _show(outcome: Outcome) -> None:
     """Routing in short; the runs whole."""
-    from potato.cli.render import line, show_event, show_runs
+    from potato.cli.render import show_event, show_rules, show_runs
 
     show_event(outcome.event)
-    for rule in outcome.decision.outcomes:
-        mark = {"matched": ("✓", "green"), "unmatched": ("✗", "red"), "unknown": ("?", "yellow")}[rule.result]
-        leaves = [] if rule.result == "matched" else rule.trace.deciding()
-        because = f"because of {leaves[0].text}" if leaves else "runs " + ", ".join(g[0] for g in rule.rule.run)
-        line(2, f"{rule.rule.name}  {rule.result}", mark, because)
+    show_rules(outcome.decision)
     show_runs(outcome.runs)
 
 
@@ -134,7 +132,8 @@ def _check_log(database: Path) -> bool:
             "UPDATE audit_entry SET leaf = CAST(replace(CAST(leaf AS TEXT), 'needs_approval', 'allow') AS BLOB) WHERE kind = 'verdict'"
         )
     found = verify_log(f"sqlite:///{copy}")
-    copy.unlink()
+    for leftover in database.parent.glob("tampered.db*"):
+        leftover.unlink()
     said = (
         f"in a copy where 'needs_approval' was changed to 'allow': found at entry {found.bad}"
         if not found.ok

@@ -13,6 +13,7 @@ from potato import __version__
 
 CHECKOUT: Final = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2"
 SETUP_PYTHON: Final = "actions/setup-python@0b93645e9fea7318ecaed2b359559ac225c90a2b # v5.3.0"
+WORKFLOW: Final = ".github/workflows/orchestrator.yml"
 SCHEMA: Final = ".potato/orchestrator.schema.json"
 _NAME: Final = re.compile(r"^name:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9 ._/-]{0,60}?)['\"]?[ \t]*$", re.MULTILINE)
 _MAX_WORKFLOWS: Final = 50
@@ -38,7 +39,16 @@ def command(directory: Path, *, launcher: bool, force: bool) -> None:
     Files that exist are kept, unless --force.
     """
     seen = look_at(directory)
-    for path, text in files(seen, launcher=launcher).items():
+    wanted = files(seen, launcher=launcher)
+    elsewhere = ".codex/orchestrator/config.yml"
+    if (directory / elsewhere).exists():
+        click.echo(f"kept     {elsewhere}")
+        for path in ("orchestrator.yml", "agents/triage.md"):
+            del wanted[path]
+        wanted[WORKFLOW] = wanted[WORKFLOW].replace("--config orchestrator.yml", f"--config {elsewhere}")
+    if not (directory / ".git").exists() and any((parent / ".git").exists() for parent in directory.resolve().parents):
+        click.echo("note: this is a folder inside a repository; GitHub reads workflows at its top only", err=True)
+    for path, text in wanted.items():
         target = directory / path
         if target.exists() and not force:
             click.echo(f"kept     {path}")
@@ -82,7 +92,7 @@ def files(seen: Seen, *, launcher: bool) -> dict[str, str]:
     wanted = {
         "orchestrator.yml": config(seen),
         "agents/triage.md": TRIAGE,
-        ".github/workflows/orchestrator.yml": workflow(seen, launcher=launcher),
+        WORKFLOW: workflow(seen, launcher=launcher),
         SCHEMA: SHIPPED.read_text(encoding="utf-8"),
         ".potato/.gitignore": "potato.db*\nvenv-*\n",
     }
@@ -151,7 +161,7 @@ def workflow(seen: Seen, *, launcher: bool) -> str:
     permissions = ["contents: read", "issues: write", "pull-requests: write"]
     triggers = [
         "  pull_request:",
-        "    types: [opened, reopened, synchronize, ready_for_review, labeled]",
+        "    types: [opened, reopened, synchronize, ready_for_review]",
         "  issues:",
         "    types: [opened]",
     ]

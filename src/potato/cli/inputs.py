@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from potato.core.text import inert
+from potato.core.text import did_you_mean, inert
 from potato.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,9 +22,12 @@ _FACTS_BYTES: Final = 25 * 1024 * 1024
 
 def load(path: str | None) -> Config:
     """The config, with its warnings told on stderr. Raises `ConfigError` and `UsageError`."""
-    from potato.config.loader import find_config, load_config
+    from potato.config.loader import CANDIDATES, find_config, load_config
 
-    loaded = load_config(find_config(path))
+    found = find_config(path)
+    if path is None and all(map(os.path.isfile, CANDIDATES)):
+        click.echo(f"warning: {' and '.join(CANDIDATES)} both exist; {found} is used", err=True)
+    loaded = load_config(found)
     config = loaded.require()
     for problem in loaded.problems:
         click.echo(inert(f"warning: {problem}"), err=True)
@@ -33,6 +36,7 @@ def load(path: str | None) -> Config:
 
 def read_delivery(event: str | None, payload: str | None) -> tuple[Delivery, Event]:
     """The event that the options or GitHub Actions name. Raises `UsageError`."""
+    from potato.core.vocabulary import ACTIONS
     from potato.forges.github.normalise import MAX_BYTES, normalise
     from potato.ports import Delivery
 
@@ -48,6 +52,8 @@ def read_delivery(event: str | None, payload: str | None) -> tuple[Delivery, Eve
     what = "the payload" if path == "-" else f"the payload '{path}'"
     normal = normalise(name, body, what=what, ref=environ.get("GITHUB_REF") if in_actions else None,
                        sha=environ.get("GITHUB_SHA") if in_actions else None)  # fmt: skip
+    if name not in ACTIONS:
+        click.echo(inert(f"note: '{name}' is no event that GitHub documents. {did_you_mean(name, ACTIONS)}"), err=True)
     unique = uuid.uuid4().hex[:12]
     run = f"actions-{environ.get('GITHUB_RUN_ID', '0')}-{environ.get('GITHUB_RUN_ATTEMPT', '1')}-{unique}"
     return Delivery(run if in_actions else f"file-{unique}", name, body, "actions" if in_actions else "file"), normal

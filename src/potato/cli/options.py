@@ -21,7 +21,11 @@ database_option = click.option(
 def event_options(command: F) -> F:
     """`--event`, `--payload` and `--facts`."""
     for option in (
-        click.option("--facts", metavar="FILE", help='Facts by hand: {"paths": [...], "jobs": [...], "logs": "...", "codeowners": "..."}.'),
+        click.option(
+            "--facts",
+            metavar="FILE",
+            help='Facts by hand: {"paths": [...], "jobs": [...], "files": [...], "logs": "...", "codeowners": "..."}.',
+        ),
         click.option("--payload", metavar="FILE", help="The event's payload; '-' reads stdin. Default: $GITHUB_EVENT_PATH."),
         click.option("--event", metavar="NAME", help="The event's name. Default: $GITHUB_EVENT_NAME."),
     ):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from potato.core.routing import Decision
     from potato.ports import ProposalRecord, RunRecord
 
+_LOG_LINES: Final = 5
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 _STATES: Final = {
     "succeeded": ("✓", "green"), "failed": ("✗", "red"), "blocked": ("⊘", "red"), "held": ("‖", "yellow"),
@@ -86,7 +87,19 @@ def show_decision(decision: Decision, facts: Facts) -> None:
         line(2, f"{assignment.agent} is held: rule {', '.join(assignment.rules)} is unknown", ("?", "yellow"))
 
 
+def show_rules(decision: Decision) -> None:
+    """One line a rule: what it runs, or the clause that kept it from matching."""
+    for outcome in decision.outcomes:
+        mark = _MARKS[{"matched": True, "unmatched": False, "unknown": None}[outcome.result]]
+        leaves = [] if outcome.result == "matched" else outcome.trace.deciding()
+        because = f"because of {leaves[0].text}" if leaves else "runs " + ", ".join(" or ".join(group) for group in outcome.rule.run)
+        line(2, f"{outcome.rule.name}  {outcome.result}", mark, because)
+
+
 def _show_trace(trace: Trace, indent: int, *, top: bool = False) -> None:
+    if trace.op == "stop":
+        line(indent, trace.text, ("–", "yellow"), "not considered")
+        return
     flat = top and trace.op == "and"
     if not flat:
         actual = "" if trace.field is None else f"{trace.field} is {_value(trace.actual)}"
@@ -113,18 +126,21 @@ def show_runs(runs: Iterable[RunRecord]) -> None:
         if run.summary:
             line(4, run.summary[:300])
         for proposal in run.proposals:
-            _show_proposal(proposal)
+            _show_proposal(proposal, told=run.reason)
+        if run.state == "failed":
+            for row in run.log.splitlines()[-_LOG_LINES:]:
+                line(4, row[:400], ("│", "white"))
         for warning in run.warnings:
             if not warning.endswith("declared, not enforced"):
                 line(4, warning, ("!", "yellow"))
 
 
-def _show_proposal(proposal: ProposalRecord) -> None:
+def _show_proposal(proposal: ProposalRecord, told: str) -> None:
     effect = proposal.effect
     text = effect.detail[:200] if effect else proposal.reason[:300]
     mark = ("✗", "red") if effect and effect.state == "failed" else _VERDICTS[proposal.verdict]
     state = effect.state if effect else {"deny": "denied", "needs_approval": "needs approval"}.get(proposal.verdict, proposal.verdict)
-    line(4, f"{proposal.kind}  {state}", mark, text)
+    line(4, f"{proposal.kind}  {state}", mark, "" if told.endswith(text) else text)
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: int = 0, header: Sequence[str] | None = None) -> None:

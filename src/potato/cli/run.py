@@ -61,15 +61,17 @@ def command(config: str | None, event: str | None, payload: str | None, facts: s
 
 def show(outcome: Outcome, config: Config) -> None:
     """The outcome on a terminal."""
-    from potato.cli.render import heading, line, show_decision, show_event, show_runs
+    from potato.cli.render import line, show_event, show_rules, show_runs
 
     show_event(outcome.event)
-    show_decision(outcome.decision, outcome.facts)
-    if outcome.runs:
-        heading("What happened")
-        show_runs(outcome.runs)
-    for name in config.unenforced if outcome.runs else ():
-        line(0, f"policy {name} declared, not enforced", ("!", "yellow"))
+    for problem in outcome.facts.problems:
+        line(2, problem, ("!", "yellow"))
+    show_rules(outcome.decision)
+    show_runs(outcome.runs)
+    if outcome.runs and config.unenforced:
+        line(0, f"declared, not enforced by this version: {'; '.join(config.unenforced)}", ("!", "yellow"))
+    if not outcome.runs:
+        line(0, "No agent runs for this event; 'potato explain' tells each clause.")
 
 
 async def work(config: Config, delivery: Delivery, event: Event, given: dict[str, Any] | None, database: str, *, dry_run: bool,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from typing import Final
 
@@ -56,7 +57,7 @@ class AgentReader:
             prompt, front = read
         elif builtin is None and not (model.command or model.function or model.runner):
             self.tree.problem(self.tree.at(path, key=True), "missing-key", f"agent '{name}' has no ref.",
-                              "Give the markdown file with its prompt: ref: ./agents/NAME.md, or ref: builtin:NAME.")  # fmt: skip
+                              "Give ref: ./agents/NAME.md, ref: builtin:NAME, command: [argv] or function: module:name.")  # fmt: skip
             return None
         return self._spec(name, model, front, prompt, builtin)
 
@@ -100,6 +101,7 @@ class AgentReader:
                               f"Write ref: builtin:NAME with one of {', '.join(BUILTINS)}.")  # fmt: skip
         files = self._files((*(model.files or ()), *(front.files or ())), name)
         self._own_programs(command)
+        self._warn_of_command(name, command)
         line, column = self.tree.position(self.tree.at(("agents", name), key=True))
         limits = {str(kind): count for part in (front.limits, model.limits) if part for kind, count in part.items()}
         return AgentSpec(
@@ -146,6 +148,14 @@ class AgentReader:
                 self._covered(confined(self.folder, part))
             except (ValueError, OSError):
                 continue
+
+    def _warn_of_command(self, name: str, command: Sequence[str]) -> None:
+        """A program that is not there now may be later, so this is no error."""
+        program = os.path.join(self.folder, command[0]) if command and "/" in command[0] else ""
+        if program and shutil.which(program) is None:
+            why = "is not executable" if os.path.isfile(program) else "does not exist here"
+            self.tree.problem(self.tree.at(("agents", name), key=True), "program-missing", f"'{command[0]}' of agent '{name}' {why}.",
+                              "", "warning")  # fmt: skip
 
     def _covered(self, path: str) -> str:
         """Put a file into the config's digest. Raises `OSError`."""

@@ -62,7 +62,7 @@ def _version(value: Any) -> Any:  # noqa: ANN401 - before validation
 def _one_of(known: tuple[str, ...]) -> AfterValidator:
     def check(value: str) -> str:
         if value not in known:
-            message = f"'{value}' is no permission. {did_you_mean(value, known)}".rstrip()
+            message = f"'{value}' is no permission. {did_you_mean(value, known) or 'Known: ' + ', '.join(known) + '.'}"
             raise ValueError(message)
         return value
 
@@ -164,7 +164,7 @@ class ForgeModel(_Model):
 
 def _nothing_yet(value: Any) -> Any:  # noqa: ANN401 - before validation
     if value:
-        message = "this version does not enforce it, so it refuses to pretend"
+        message = "this version does not enforce this section, so it refuses to pretend"
         raise ValueError(message)
     return value
 

@@ -53,10 +53,11 @@ def _expression(tree: Tree, index: int, model: RuleModel) -> tuple[str, Node] | 
     except ExpressionError as error:
         tree.problem(offset(error.span[0]), error.code, f"{error.message}.", error.hint)
         return None
-    for finding in check(node):
+    findings = check(node)
+    for finding in findings:
         tree.problem(offset(finding.span[0]), finding.code, finding.message, finding.hint, finding.severity)
     _warn_of_comment(tree, place)
-    return text, node
+    return None if any(finding.severity == "error" for finding in findings) else (text, node)
 
 
 def _expression_text(tree: Tree, place: Place, value: str) -> tuple[str, Callable[[int], int]]:

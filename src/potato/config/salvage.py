@@ -21,10 +21,15 @@ def salvage(data: Any) -> Document:  # noqa: ANN401 - unvalidated YAML
     return Document.model_construct(
         routing=[_rule(item) for item in as_list(parts.get("routing"))],
         agents={name: model for name, item in as_object(parts.get("agents")).items() if (model := _sound(AgentModel, item))},
-        policies=_sound(Policies, parts.get("policies")) or Policies(),
+        policies=_sound(Policies, parts.get("policies")) or _policies(as_object(parts.get("policies"))),
         defaults=_sound(Defaults, parts.get("defaults")) or Defaults(),
         forge=_sound(ForgeModel, parts.get("forge")) or ForgeModel(),
     )
+
+
+def _policies(parts: dict[str, Any]) -> Policies:
+    forbid, require = ([item for item in as_list(parts.get(key)) if isinstance(item, str)] for key in ("forbid", "require"))
+    return Policies.model_construct(node_version=None, python_version=None, forbid=forbid, require=require)
 
 
 def bound(tree: Tree) -> None:

@@ -39,6 +39,8 @@ def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None
         known = _keys(model, path[:-1])
         where = f" of {_shown(path[:-1])}" if path[:-1] else ""
         hint = did_you_mean(name, known) or f"Known: {', '.join(known)}."
+        if name in ("permissions", "secrets"):
+            hint = "It is granted in the config only, under 'agents:'."
         tree.problem(tree.at(path, key=True), "unknown-key", f"'{name[:60]}' is no key{where}.", hint)
     elif kind == "missing":
         tree.problem(tree.at(path), "missing-key", f"'{name}' is missing{f' in {_shown(path)}' if path else ''}.")
@@ -51,17 +53,31 @@ def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None
     elif kind == "literal_error":
         hint = did_you_mean(str(given), _expected(detail)) or f"Known: {', '.join(_expected(detail))}."
         tree.problem(tree.at(path), "unknown-value", f"'{str(given)[:60]}' is no {name}.", hint)
+    elif kind == "too_short":
+        tree.problem(tree.at(path), "bad-value", f"'{_shown(path)}' must name at least one.")
+    elif kind in ("greater_than_equal", "less_than_equal", "greater_than"):
+        bound = next(iter(detail["ctx"].values()))
+        word = {"greater_than_equal": "at least", "less_than_equal": "at most", "greater_than": "more than"}[kind]
+        tree.problem(tree.at(path), "bad-value", f"'{_shown(path)}' must be {word} {bound:g}.")
     elif kind in _TYPES:
         found = _found(given)
-        tree.problem(tree.at(path), "wrong-type", f"'{_shown(path) or 'the document'}' must be {_TYPES[kind]}, found {found}.")
+        tree.problem(
+            tree.at(path), "wrong-type", f"'{_shown(path) or 'the document'}' must be {_TYPES[kind]}, found {found}.", _listed(kind, given)
+        )
     elif kind == "string_pattern_mismatch":
         tree.problem(tree.at(path), "bad-name", f"'{str(given)[:60]}' is no valid name here.", f"It must match {detail['ctx']['pattern']}.")
     elif kind == "value_error":
         message = str(detail["msg"]).removeprefix("Value error, ")
         code = "not-supported" if "enforce" in message else "unknown-permission" if "is no permission" in message else "bad-value"
-        tree.problem(tree.at(path), code, message if message[-1] in ".?" else f"{message}.")
+        tree.problem(
+            tree.at(path), code, message if message[-1] in ".?" else f"{message}.", "Remove it." if code == "not-supported" else ""
+        )
     else:
         tree.problem(tree.at(path), "bad-value", f"'{_shown(path)}': {detail['msg'][:1].lower()}{detail['msg'][1:]}.")
+
+
+def _listed(kind: str, given: Any) -> str:  # noqa: ANN401 - unvalidated YAML
+    return f"Write [{', '.join(given.split())[:80]}]." if kind == "list_type" and isinstance(given, str) and given.strip() else ""
 
 
 def _found(given: Any) -> str:  # noqa: ANN401 - unvalidated YAML

@@ -162,7 +162,7 @@ def _wrong_content(action: Action, grant: Grant, setting: Setting) -> str | None
     if isinstance(action, RouteAgents):
         unknown = sorted(set(action.agents) - setting.routable)
         if unknown:
-            return f"'{unknown[0]}' is no agent of this config"
+            return f"'{unknown[0]}' is no agent of this config; define it under 'agents:'"
         if grant.agent in action.agents:
             return "an agent cannot route to itself"
     if isinstance(action, CreateIssue) and action.labels and "apply_labels" not in grant.permissions:

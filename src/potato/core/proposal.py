@@ -168,7 +168,15 @@ def parse_action(raw: Any) -> Action:  # noqa: ANN401 - an agent's word
     try:
         return msgspec.convert(raw, _UNION, strict=True)
     except msgspec.ValidationError as error:
-        raise MalformedProposal(str(error).replace("Object contains", "it has")) from None
+        raise MalformedProposal(_in_words(str(error))) from None
+
+
+def _in_words(message: str) -> str:
+    """Msgspec's sentence, with the patterns of names told instead of shown."""
+    if "matching regex" in message:
+        place = message.rpartition(" - at ")[2] if " - at " in message else ""
+        return f"{place or 'a text'} has characters that are not allowed there (control, invisible, or not those of such a name)"
+    return message.replace("Object contains", "it has")
 
 
 _UNION: Final[Any] = Action

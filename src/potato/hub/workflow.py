@@ -22,6 +22,7 @@ from potato.core.proposal import Action, RouteAgents
 from potato.core.routing import Assignment, Decision, Priority, decide
 from potato.core.run import TERMINAL, State
 from potato.core.secret_scan import leaked
+from potato.core.value import UNKNOWN
 from potato.errors import AuthError, PotatoError, UsageError
 from potato.hub import entries
 from potato.hub.guards import passage
@@ -43,6 +44,7 @@ from potato.ports import (
 )  # fmt: skip
 
 _SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSWORD|PRIVATE_KEY$")
+_LOG_CHARACTERS: Final = 4000
 _HUB_KINDS: Final = frozenset({"route_agents", "block"})
 _RESTING: Final = TERMINAL | {"held", "awaiting_approval"}
 
@@ -138,12 +140,16 @@ class _EventWork:
         for assignment in decision.held:
             why = "; ".join(facts.problems) or "a fact is unknown"
             self._queue(assignment, "held", f"rule {', '.join(assignment.rules)} is unknown: {why}")
+        doubtful = self.event.fields.get("trusted") is UNKNOWN
         for assignment in decision.assignments:
-            self._queue(assignment)
+            if doubtful:
+                self._queue(assignment, "held", f"whether the event can be trusted is unknown: {'; '.join(facts.problems) or 'no answer'}")
+            else:
+                self._queue(assignment)
         try:
             async with asyncio.TaskGroup() as group:
                 self.group = group
-                for assignment in decision.assignments:
+                for assignment in () if doubtful else decision.assignments:
                     self._start(assignment)
         finally:
             for run in self.runs.values():
@@ -193,6 +199,7 @@ class _EventWork:
             guarded = {**self._credentials(), **secrets}
             run.summary = _withheld(report.summary, guarded)
             run.warnings += tuple(report.warnings)
+            run.log = _withheld(report.log[-_LOG_CHARACTERS:], guarded)
             if report.failure:
                 self._become(run, "failed", _withheld(report.failure, guarded))
                 return

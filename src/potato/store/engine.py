@@ -29,7 +29,9 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise UsageError("bad-database-url", "the database is no URL.", "Such as sqlite:///.potato/potato.db.") from None
+        raise UsageError(
+            "bad-database-url", "the database is no URL.", "Write sqlite:///PATH, such as sqlite:///.potato/potato.db."
+        ) from None
     if parsed.get_backend_name() != "sqlite":
         raise UsageError("bad-database-url", f"this version stores in SQLite only, not '{parsed.get_backend_name()}'.")
     if (

@@ -70,7 +70,7 @@ class SqlStore:
             "id": run.id, "delivery_id": run.delivery_id, "agent": run.agent, "state": run.state, "reason": run.reason,
             "rules": _json(run.rules), "priority": run.priority, "repository": run.repository, "number": run.number,
             "created_at": run.created_at.isoformat(), "updated_at": run.updated_at.isoformat(), "attempts": run.attempts,
-            "summary": run.summary, "warnings": _json(run.warnings),
+            "summary": run.summary, "warnings": _json(run.warnings), "log": run.log,
         }  # fmt: skip
         with self._transaction() as connection:
             before = connection.execute(select(t.run.c.state).where(t.run.c.id == run.id)).scalar()
@@ -128,5 +128,5 @@ def _record(row: Any) -> RunRecord:  # noqa: ANN401 - a row
         id=row.id, agent=row.agent, state=row.state, reason=row.reason, delivery_id=row.delivery_id,
         rules=tuple(json.loads(row.rules)), priority=row.priority, repository=row.repository, number=row.number,
         created_at=datetime.fromisoformat(row.created_at), updated_at=datetime.fromisoformat(row.updated_at),
-        attempts=row.attempts, summary=row.summary, warnings=tuple(json.loads(row.warnings)),
+        attempts=row.attempts, summary=row.summary, warnings=tuple(json.loads(row.warnings)), log=row.log,
     )  # fmt: skip

@@ -43,6 +43,7 @@ run: Final = Table(
     Column("attempts", Integer, nullable=False),
     Column("summary", Text, nullable=False),
     Column("warnings", Text, nullable=False),
+    Column("log", Text, nullable=False),
 )
 proposal: Final = Table(
     "proposal",

@@ -70,7 +70,7 @@ def _check_test(test: Test, events: frozenset[str]) -> Iterator[Finding]:
         where = f" of {next(iter(events))}" if len(events) == 1 else ""
         known = [name for name, known in FIELDS.items() if known.events & events]
         yield Finding("unknown-field", f"'{test.field}' is no field{where}.", test.field_span,
-                      did_you_mean(test.field, known) or did_you_mean(test.field, FIELDS))  # fmt: skip
+                      _instead_of(test.field, known))  # fmt: skip
         return
     if not field.events & events:
         names = ", ".join(sorted(events)[:3])
@@ -87,6 +87,22 @@ def _check_test(test: Test, events: frozenset[str]) -> Iterator[Finding]:
         yield from _check_pattern(test)
     elif test.op in ("==", "!=", "in"):
         yield from _check_values(test, field, events)
+
+
+_KNOWN_VALUES: Final = {"merged": 'A merge is action "closed".', "pr": "Did you mean 'pull_request'?", "PR": "Did you mean 'pull_request'?"}
+_ALIASES: Final = {
+    "files": "path", "file": "path", "paths": "path", "user": "actor", "sender": "actor", "labels": "label", "head": "branch",
+    "repo": "repository", "comment": "body", "commands": "command", "jobs": "job", "schedule": "cron", "result": "status", "type": "event",
+}  # fmt: skip
+
+
+def _instead_of(name: str, known: list[str]) -> str:
+    """What the writer may have meant."""
+    if name in ("true", "false"):
+        return "A rule must test a field of the event."
+    if name in _ALIASES:
+        return f"Did you mean '{_ALIASES[name]}'?"
+    return did_you_mean(name, known) or did_you_mean(name, FIELDS)
 
 
 def _wrong_operator(test: Test, field: Field) -> Finding | None:
@@ -109,7 +125,10 @@ def _wrong_operand(test: Test, field: Field) -> Finding | None:
     operands = test.operand if isinstance(test.operand, tuple) else (test.operand,)
     for operand in operands:
         if not isinstance(operand, Regex) and type(operand) is not wanted:
-            hint = f'Quote it: "{operand}".' if wanted is str else ""
+            bare = str(operand).strip()
+            hint = (
+                f'Quote it: "{operand}".' if wanted is str else f"Write {bare} without quotes." if isinstance(operand, str) and bare else ""
+            )
             message = f"'{field.name}' is {_KIND_NAMES[field.kind]}, compared with {_TYPE_NAMES[type(operand)]}."
             return Finding("wrong-type", message, test.operand_span, hint)
     return None
@@ -140,7 +159,7 @@ def _check_values(test: Test, field: Field, events: frozenset[str]) -> Iterator[
     for operand in map(str, operands):
         if operand not in possible:
             where = f" of {next(iter(events))}" if len(events) == 1 and field.name != "event" else ""
-            hint = did_you_mean(operand, possible)
+            hint = did_you_mean(operand, possible) or _KNOWN_VALUES.get(operand, "")
             if field.name == "status" and operand == "completed":
                 hint = "'status' is the outcome once completed; test action, or a conclusion such as \"success\"."
             yield Finding("unknown-value", f"'{operand}' is no {field.name}{where}.", test.operand_span, hint)

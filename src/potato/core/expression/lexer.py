@@ -40,6 +40,8 @@ _TOKEN: Final = re.compile(
 )
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _HINTS: Final = {
+    "$": "Fields have plain names, such as action; there is no ${{ }} here.",
+    ".": "Fields have plain names, such as action or title.",
     "&": "Write '&&'.",
     "|": "Write '||'.",
     "=": "Write '=='.",
@@ -59,7 +61,8 @@ def tokenize(text: str) -> list[Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             char = text[at]
-            raise ExpressionError("syntax-error", f"unexpected {char!r}", (at, at + 1), _HINTS.get(char, ""))
+            hint = "Write '~'." if text.startswith("=~", at) else _HINTS.get(char, "")
+            raise ExpressionError("syntax-error", f"unexpected {char!r}", (at, at + 1), hint)
         span = match.span()
         kind = match.lastgroup or ""
         if kind == "symbol":

@@ -22,6 +22,10 @@ MAX_CLAUSES: Final = 2000
 _COMPARE: Final = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _QUANTIFIERS: Final = frozenset({"any", "all", "none"})
 _INT64: Final = 1 << 63
+_WORDS: Final = {
+    "and": "Write '&&'.", "or": "Write '||'.", "not": "Write '!'.", "contains": 'Write ~ "*text*".', "startswith": 'Write ~ "text*".',
+    "endswith": 'Write ~ "*text".', "matches": "Write ~ /.../.", "is": "Write '=='.",
+}  # fmt: skip
 
 
 def parse(text: str) -> Node:
@@ -64,9 +68,11 @@ class _Parser:
     def _unexpected(self, wanted: str) -> ExpressionError:
         token = self._peek
         found = "the end" if token.kind == "end" else f"'{token.value[:40]}'"
-        hint = ""
-        if token.kind == "name" and token.value in ("and", "or", "not"):
-            hint = f"Write '{ {'and': '&&', 'or': '||', 'not': '!'}[token.value] }'."
+        hint = _WORDS.get(token.value.lower(), "") if token.kind == "name" else ""
+        if token.kind == "(" and self._at and self._tokens[self._at - 1].kind == "name":
+            hint = 'There are no functions; write FIELD ~ "*text*".'
+        elif not hint and token.kind == "name" and self._at and self._tokens[self._at - 1].kind in ("~", "!~"):
+            hint = f'Quote text: "{token.value[:40]}".'
         return ExpressionError("syntax-error", f"expected {wanted}, found {found}", token.span, hint)
 
     def _or(self) -> Node:
@@ -110,6 +116,8 @@ class _Parser:
 
     def _test(self, quantifier: Quantifier | None, start: int) -> Test:
         name = self._expect("name", "a field")
+        if name.value.lower() == "not":
+            raise ExpressionError("syntax-error", f"'{name.value}' is no operator", name.span, _WORDS["not"])
         self._clauses += 1
         if self._clauses > MAX_CLAUSES:
             message = f"more than {MAX_CLAUSES} clauses in one expression"
@@ -156,10 +164,15 @@ class _Parser:
         raise self._unexpected('a "glob" or a /regular expression/')
 
     def _list(self) -> tuple[tuple[Literal_, ...], tuple[int, int]]:
-        start = self._expect("[", "'[' after 'in'").span[0]
+        token = self._next()
+        if token.kind != "[":
+            self._at -= 1
+            error = self._unexpected("'[' after 'in'")
+            error.hint = f'Write in ["{token.value[:40] if token.kind in ("string", "name") else "..."}"].'
+            raise error
         items = [self._literal()[0]]
         while self._peek.kind == ",":
             self._next()
             items.append(self._literal()[0])
         end = self._expect("]", "',' or ']'").span[1]
-        return tuple(items), (start, end)
+        return tuple(items), (token.span[0], end)

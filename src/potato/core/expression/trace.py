@@ -36,7 +36,7 @@ class Trace:
 
     def deciding(self) -> list[Trace]:
         """The clauses that made the result what it is; a negated clause stands with its `!`."""
-        if not self.children or (self.op == "not" and not self.children[0].children):
+        if not self.children or self.op == "stop" or (self.op == "not" and not self.children[0].children):
             return [self]
         wanted = negate(self.result) if self.op == "not" else self.result
         return [leaf for child in self.children if child.result is wanted for leaf in child.deciding()]

@@ -63,7 +63,11 @@ class LocalForge:
             known = event.fields.get("job")
             own = known.values if isinstance(known, Partial) else ()
             fields["job"] = tuple(dict.fromkeys((*own, *self._facts["jobs"])))
-        missing = [f"{need} were not given (--facts)" for need in sorted(needs & {"paths", "jobs"}) if need not in self._facts]
+        missing = [
+            f'{need} were not given: pass --facts FILE with {{"{need}": [...]}}'
+            for need in sorted(needs & {"paths", "jobs"})
+            if need not in self._facts
+        ]
         return Facts(fields, tuple(missing))
 
     def _paths(self) -> tuple[str, ...] | None:

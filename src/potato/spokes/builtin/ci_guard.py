@@ -30,6 +30,8 @@ def classify(log: str) -> str | None:
 def work(request: Request) -> Report:
     """Block those who wait for this guard if CI failed for a reason that is not the code's."""
     out = Proposing(request)
+    if request.event.event not in ("workflow_run", "workflow_job", "check_run", "check_suite", "status"):
+        return out.report("The event is about no CI run: passed.")
     outcome = str(request.event.fields.get("status") or "")
     if outcome in INFRASTRUCTURE_OUTCOMES:
         out.propose("block", reason=f"CI ended with {outcome}: infrastructure, not code")

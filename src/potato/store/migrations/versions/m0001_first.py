@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("summary", sa.Text, nullable=False),
         sa.Column("warnings", sa.Text, nullable=False),
+        sa.Column("log", sa.Text, nullable=False),
     )
     op.create_table(
         "proposal",

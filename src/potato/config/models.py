@@ -76,7 +76,8 @@ _Limits = dict[Kind, Annotated[int, Field(ge=0, le=1000)]]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+    # deferred: most models are only ever validated as parts of Document, so their own validators are never needed
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, defer_build=True)
 
 
 class AnyOf(_Model):

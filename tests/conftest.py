@@ -25,8 +25,14 @@ def deliveries() -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def github_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with emulator(tmp_path_factory.mktemp("github")) as url:
+def github_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the emulated GitHub's seed and its App's key lie."""
+    return tmp_path_factory.mktemp("github")
+
+
+@pytest.fixture(scope="module")
+def github_url(github_folder: Path) -> Iterator[str]:
+    with emulator(github_folder) as url:
         yield url
 
 

@@ -62,8 +62,9 @@ def verify_log(url: str, expected: tuple[int, str] | None = None) -> Verdict:
 
 
 def make_forge(config: Config, environ: Mapping[str, str], facts: Mapping[str, Any] | None, *, dry_run: bool = False) -> Forge:
-    """GitHub where the config says so or a token is there, else local; staged on a dry run. Raises `AuthError`."""
-    kind = config.document.forge.kind or ("github" if environ.get("GITHUB_TOKEN") else "local")
+    """GitHub where the config says so or credentials are there, else local; staged on a dry run. Raises `AuthError`."""
+    with_credentials = environ.get("GITHUB_TOKEN") or environ.get("POTATO_GITHUB_APP_ID")
+    kind = config.document.forge.kind or ("github" if with_credentials else "local")
     if kind == "local":
         return LocalForge(facts)
     from potato.forges.github.client import GitHubClient

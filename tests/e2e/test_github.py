@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.cli import Done, potato
-from support.github import TOKEN, Fault, GitHub, Proxy, prism, proxied
+from support.github import APP_ID, TOKEN, Fault, GitHub, Proxy, prism, proxied
 
 CONFIG = """
 version: 1
@@ -258,6 +258,27 @@ def test_a_guard_that_cannot_read_the_logs_holds(tmp_path: Path, github: GitHub,
     assert states["ci_triage_guard"][0] == "failed"
     assert states["coverage_orchestrator"][0] == "held"
     assert "guard ci_triage_guard did not pass" in states["coverage_orchestrator"][1]
+
+
+def test_a_github_app_works_instead_of_a_token(project: Path, github: GitHub, proxy: Proxy, github_folder: Path) -> None:
+    """JWT -> installation of the repository -> token; comments bear the App's name and are found again."""
+    event = labelled(github)
+    write_agent(project, [{"kind": "apply_labels", "labels": ["by-app"]}, {"kind": "comment", "body": "From an App."}])
+    (project / "event.json").write_text(json.dumps(event))
+    env = {
+        "POTATO_GITHUB_APP_ID": str(APP_ID),
+        "POTATO_GITHUB_PRIVATE_KEY_FILE": str(github_folder / "app.pem"),
+        "GITHUB_API_URL": proxy.url,
+        "GITHUB_EVENT_NAME": "pull_request",
+        "GITHUB_EVENT_PATH": str(project / "event.json"),
+    }
+    first = potato("--config", "orchestrator.yml", "--json", cwd=project, env=env)
+    second = potato("--config", "orchestrator.yml", "--json", cwd=project, env=env)
+
+    assert verdicts(first) == {"apply_labels": ("allow", "applied"), "comment": ("allow", "applied")}
+    assert verdicts(second) == {"apply_labels": ("allow", "unchanged"), "comment": ("allow", "unchanged")}
+    (comment,) = github.repo("GET", f"/issues/{event['number']}/comments")
+    assert comment["user"]["login"] == "potato-app[bot]"
 
 
 @pytest.mark.slow

@@ -237,6 +237,34 @@ def test_no_runner_is_a_clear_error_and_nothing_ran(tmp_path: Path) -> None:
                              "Set runner: in its front matter, or defaults: {runner: ...} in the config.\n")  # fmt: skip
 
 
+def test_without_credentials_explain_still_answers_and_run_exits_4(tmp_path: Path) -> None:
+    project(tmp_path, extra="forge: {kind: github}\n")
+    explained = potato("explain", "--event", "pull_request", "--payload", DELIVERIES / "pull_request.opened.json", "--json", cwd=tmp_path)
+    assert (explained.code, explained.json["rules"][0]["result"]) == (0, "matched")
+    assert "there are no credentials for GitHub." in explained.err
+    done = run(tmp_path)
+    assert (done.code, "no-credentials" in done.err) == (4, True)
+
+
+@pytest.mark.parametrize("event", ["schedule", "workflow_dispatch"])
+def test_scheduled_and_dispatched_events_of_github_actions(tmp_path: Path, event: str) -> None:
+    rule = 'event == "schedule" && cron == "0 */6 * * *" || event == "workflow_dispatch"'
+    (tmp_path / "orchestrator.yml").write_text(f'routing:\n  - if: ({rule}) && branch == "main"\n    run: [codex_triage]\n')
+    repository = {"id": 1, "full_name": "octo/demo", "owner": {"login": "octo"}}
+    (tmp_path / "event.json").write_text(
+        json.dumps({"schedule": "0 */6 * * *", "repository": repository, "workflow": ".github/workflows/o.yml"})
+    )
+    env = {
+        "GITHUB_EVENT_NAME": event,
+        "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
+        "GITHUB_REF": "refs/heads/main",
+        "GITHUB_SHA": "a" * 40,
+    }
+    done = potato("--config", "orchestrator.yml", "--json", cwd=tmp_path, env=env)
+    assert done.code == 0, done.err
+    assert [(run["agent"], run["state"]) for run in done.json["runs"]] == [("codex_triage", "succeeded")]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_leaves_a_consistent_database_and_no_process(tmp_path: Path, number: signal.Signals) -> None:
     project(

@@ -17,8 +17,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 COUNTERPARTS = Path(__file__).parents[1] / "counterparts"
 TOKEN = "tok_alice"
+
+
+APP_ID = 4711
+
+
+def app_key(folder: Path) -> str:
+    """A GitHub App's private key, kept in `app.pem` of the folder."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    (folder / "app.pem").write_bytes(pem)
+    return pem.decode()
 
 
 def free_port() -> int:
@@ -56,6 +70,16 @@ def emulator(folder: Path, repositories: int = 60) -> Iterator[str]:
         "tokens": {TOKEN: {"login": "alice", "scopes": ["repo", "user"]}},
         "github": {
             "users": [{"login": "alice"}, {"login": "bob"}],
+            "apps": [
+                {
+                    "app_id": APP_ID,
+                    "slug": "potato-app",
+                    "name": "Potato",
+                    "private_key": app_key(folder),
+                    "permissions": {"contents": "read", "issues": "write", "pull_requests": "write", "metadata": "read"},
+                    "installations": [{"installation_id": 100, "account": "alice", "repository_selection": "all"}],
+                }
+            ],
             "repos": [{"owner": "alice", "name": f"demo{n}", "auto_init": True} for n in range(repositories)],
         },
     }

@@ -11,6 +11,8 @@ import click
 from potato.cli.inputs import load, read_delivery, read_facts_file
 from potato.cli.options import config_option, event_options, json_option
 from potato.cli.output import print_json
+from potato.core.text import inert
+from potato.errors import AuthError
 
 if TYPE_CHECKING:
     from potato.config.loader import Config
@@ -43,11 +45,15 @@ def command(config: str | None, event: str | None, payload: str | None, facts: s
 async def _decide(config: Config, event: Event, given: dict[str, Any] | None) -> tuple[Event, Facts, Decision]:
     from dataclasses import replace
 
-    from potato.bootstrap import make_forge
+    from potato.bootstrap import make_forge, make_local_forge
     from potato.core.event import with_facts
     from potato.hub.workflow import settle
 
-    forge = make_forge(config, os.environ, given, dry_run=True)
+    try:
+        forge = make_forge(config, os.environ, given, dry_run=True)
+    except AuthError as error:
+        click.echo(inert(f"note: {error.message} Facts that only GitHub knows stay unknown."), err=True)
+        forge = make_local_forge(given or {})
     try:
         facts, decision = await settle(config, forge, event)
     finally:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LOG_LINES: Final = 5
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
-_STATES: Final = {
+STATES: Final = {
     "succeeded": ("✓", "green"), "failed": ("✗", "red"), "blocked": ("⊘", "red"), "held": ("‖", "yellow"),
     "awaiting_approval": ("…", "yellow"), "cancelled": ("✗", "yellow"),
 }  # fmt: skip
@@ -122,7 +122,7 @@ def show_runs(runs: Iterable[RunRecord]) -> None:
     """Each run with its reason, its proposals and what became of them."""
     for run in runs:
         click.echo()
-        line(0, f"{run.agent}  {run.state}", _STATES.get(run.state, ("·", "blue")), run.reason[:300], bold=True)
+        line(0, f"{run.agent}  {run.state}", STATES.get(run.state, ("·", "blue")), run.reason[:300], bold=True)
         if run.summary:
             line(4, run.summary[:300])
         for proposal in run.proposals:

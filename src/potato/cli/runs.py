@@ -15,7 +15,7 @@ from potato.cli.output import print_json
 def command(database: str, limit: int | None, *, as_json: bool) -> None:
     """List runs, newest first."""
     from potato.bootstrap import open_store
-    from potato.cli.render import table
+    from potato.cli.render import STATES, line
 
     store, engine = open_store(database, create=False)
     runs = store.runs(limit)
@@ -26,9 +26,14 @@ def command(database: str, limit: int | None, *, as_json: bool) -> None:
     if not runs:
         click.echo("no runs yet", err=True)
         return
-    rows = [
-        (run.created_at.strftime("%m-%d %H:%M:%S"), run.agent, run.state,
-         f"{run.repository or '?'}{f'#{run.number}' if run.number else ''}: {run.reason}"[:160])
-        for run in runs
-    ]  # fmt: skip
-    table(rows, header=("when (UTC)", "agent", "state", "what"))
+    for run in runs:
+        subject = f"{run.repository or 'no repository'}{f'#{run.number}' if run.number else ''}"
+        line(
+            0,
+            f"{run.agent}  {run.state}  {subject}",
+            STATES.get(run.state, ("·", "blue")),
+            f"{run.id}  {run.created_at:%Y-%m-%d %H:%M:%S}",
+            bold=True,
+        )
+        if run.state != "succeeded":
+            line(4, run.reason[:200])

@@ -273,6 +273,13 @@ async def test_python_agents_are_isolated(tmp_path: Path, body: str, said: str |
 
 
 async def test_python_agents_come_by_entry_point(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def work(request):\n    return {'summary': 'by entry point'}\n")
+    info = tmp_path / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[potato.agents]\nreviewer = mine:work\n")
+    report = await PythonRunner().run(request(tmp_path, function="reviewer"))
+    assert (report.failure, report.summary) == (None, "by entry point")
     report = await PythonRunner().run(request(tmp_path, function="nobody"))
     assert report.failure == "it exited with 2"
     assert "no entry point 'nobody' in the group 'potato.agents'" in report.log

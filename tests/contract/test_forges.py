@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.github import TOKEN, GitHub
+from support.github import TOKEN, Fault, GitHub, Proxy
 
 from potato.core.event import Event, Subject
 from potato.core.proposal import parse_action
@@ -112,4 +113,19 @@ async def test_a_base_that_is_not_there_is_an_error(github: GitHub) -> None:
     action = parse_action({"kind": "open_pr", "title": "T", "base": "nowhere", "files": [{"path": "a", "content": "x"}]})
     with pytest.raises(PotatoError, match="the branch 'nowhere' does not exist"):
         await forge.apply(make_event(repository=github.repository), "agent", action, "key")
+    await forge.close()
+
+
+async def test_a_workflow_is_dispatched_once_and_never_retried(github: GitHub, proxy: Proxy) -> None:
+    """GitHub gives no way to look for a dispatch, so an unclear answer is told, not repeated."""
+    forge = GitHubForge(GitHubClient(TOKEN, url=proxy.url))
+    action = parse_action({"kind": "dispatch_workflow", "workflow": "ci.yml", "inputs": {"a": "b"}})
+    event = make_event(repository=github.repository)
+    proxy.faults.append(Fault("POST", "/actions/workflows/ci.yml/dispatches$", status=204, body=b""))
+    assert (await forge.apply(event, "agent", action, "key")).detail == "started ci.yml on main"
+    assert json.loads(proxy.writes()[0].body) == {"ref": "main", "inputs": {"a": "b"}}
+    proxy.faults.append(Fault("POST", "/dispatches$", status=502, times=9))
+    with pytest.raises(PotatoError, match="github-broken"):
+        await forge.apply(event, "agent", action, "key")
+    assert len(proxy.writes()) == 2
     await forge.close()

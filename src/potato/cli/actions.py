@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from potato.cli.formats import WORST, annotation
+from potato.cli.render import VERDICT_WORDS
 from potato.core.text import inert, printable
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _SUMMARY_BYTES: Final = 900_000
 _ICONS: Final = {"succeeded": "✅", "failed": "❌", "blocked": "⛔", "held": "⏸️", "awaiting_approval": "✋", "cancelled": "🚫"}
-VERDICTS: Final = {"allow": "allowed", "deny": "denied", "needs_approval": "needs approval"}
 _LINK: Final = re.compile(r"https?|www|ftp", re.IGNORECASE)
 _LEVELS: Final = {"failed": "error", "blocked": "warning", "held": "warning", "cancelled": "warning", "awaiting_approval": "notice"}
 
@@ -108,7 +108,7 @@ def _row(run: RunRecord) -> str:
 
 
 def _told(proposal: ProposalRecord) -> str:
-    state = proposal.effect.state if proposal.effect else VERDICTS[proposal.verdict]
+    state = proposal.effect.state if proposal.effect else VERDICT_WORDS[proposal.verdict]
     return _cell(f"{proposal.kind}: {state}" + ("" if proposal.verdict == "allow" else f" ({proposal.reason})"))
 
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 _LOG_LINES: Final = 5
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
+_RESULTS: Final = {"matched": _MARKS[True], "unmatched": _MARKS[False], "unknown": _MARKS[None]}
 STATES: Final = {
     "succeeded": ("✓", "green"), "failed": ("✗", "red"), "blocked": ("⊘", "red"), "held": ("‖", "yellow"),
     "awaiting_approval": ("…", "yellow"), "cancelled": ("✗", "yellow"),
 }  # fmt: skip
+VERDICT_WORDS: Final = {"allow": "allowed", "deny": "denied", "needs_approval": "needs approval"}
 _VERDICTS: Final = {"allow": ("✓", "green"), "deny": ("⊘", "red"), "needs_approval": ("…", "yellow")}
 
 
@@ -65,7 +67,7 @@ def show_event(event: Event) -> None:
     action = f" {summary['action']}" if summary["action"] else ""
     place = str(summary["repository"] or "no repository") + (f"#{summary['number']}" if summary["number"] else "")
     trust = {True: "trusted", False: "untrusted", None: "trust unknown"}[summary["trusted"]]
-    labels = f"  labels: {', '.join(label for label in summary['labels'])}" if summary["labels"] else ""
+    labels = f"  labels: {', '.join(summary['labels'])}" if summary["labels"] else ""
     line(0, f"{summary['event']}{action}  {place}  {trust}{labels}", bold=True)
 
 
@@ -75,7 +77,7 @@ def show_decision(decision: Decision, facts: Facts) -> None:
         line(0, problem, ("!", "yellow"))
     for outcome in decision.outcomes:
         click.echo()
-        mark = _MARKS[{"matched": True, "unmatched": False, "unknown": None}[outcome.result]]
+        mark = _RESULTS[outcome.result]
         agents = ", ".join(" or ".join(group) for group in outcome.rule.run)
         line(0, f"{outcome.rule.name}  {outcome.result}", mark, f"line {outcome.rule.line}, runs {agents}", bold=True)
         _show_trace(outcome.trace, 4, top=True)
@@ -90,7 +92,7 @@ def show_decision(decision: Decision, facts: Facts) -> None:
 def show_rules(decision: Decision) -> None:
     """One line a rule: what it runs, or the clause that kept it from matching."""
     for outcome in decision.outcomes:
-        mark = _MARKS[{"matched": True, "unmatched": False, "unknown": None}[outcome.result]]
+        mark = _RESULTS[outcome.result]
         leaves = [] if outcome.result == "matched" else outcome.trace.deciding()
         because = f"because of {leaves[0].text}" if leaves else "runs " + ", ".join(" or ".join(group) for group in outcome.rule.run)
         line(2, f"{outcome.rule.name}  {outcome.result}", mark, because)
@@ -139,7 +141,7 @@ def _show_proposal(proposal: ProposalRecord, told: str) -> None:
     effect = proposal.effect
     text = effect.detail[:200] if effect else proposal.reason[:300]
     mark = ("✗", "red") if effect and effect.state == "failed" else _VERDICTS[proposal.verdict]
-    state = effect.state if effect else {"deny": "denied", "needs_approval": "needs approval"}.get(proposal.verdict, proposal.verdict)
+    state = effect.state if effect else VERDICT_WORDS[proposal.verdict]
     line(4, f"{proposal.kind}  {state}", mark, "" if told.endswith(text) else text)
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from potato.config.yaml_tree import Tree, read_tree
 
@@ -76,8 +76,3 @@ def read_agent_file(path: str, shown: str) -> AgentFile:
     head = front[1]
     tree = read_tree(shown, head.encode(), base_line=1) if head.strip() else None
     return AgentFile(tree, text[front.end() :].lstrip("\n"), raw)
-
-
-def front_matter_data(file: AgentFile) -> Any:  # noqa: ANN401 - YAML data, validated next
-    """The plain data of the front matter; an empty mapping where there is none."""
-    return {} if file.tree is None or file.tree.data is None else file.tree.data

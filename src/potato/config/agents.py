@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Final
 
-from potato.config.agent_file import AgentFile, confined, front_matter_data, read_agent_file
+from potato.config.agent_file import AgentFile, confined, read_agent_file
 from potato.config.builtin_names import BUILTINS, Builtin
 from potato.config.models import AgentModel, Defaults, FrontMatter
 from potato.config.validation import validate
@@ -73,7 +73,7 @@ class AgentReader:
         file.tree.file = os.path.relpath(os.path.join(self.folder, ref))
         front = None
         if file.tree.data is None and not file.tree.problems:
-            file.tree.data = front_matter_data(file)
+            file.tree.data = {}
         if not file.tree.problems:
             front = validate(FrontMatter, file.tree)
         self.extra += file.tree.problems

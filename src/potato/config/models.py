@@ -6,9 +6,10 @@ Values arrive as text (YAML's own typing is not used), so numbers and booleans a
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, LiteralString, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from potato.config.duration import parse_duration
 from potato.core.permission import PERMISSIONS, Kind, Role
@@ -52,6 +53,11 @@ def _seconds(value: Any) -> Any:  # noqa: ANN401 - before validation
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def _refused(code: str, message: str) -> PydanticCustomError:
+    """An error whose type is our own code."""
+    return PydanticCustomError(cast("LiteralString", code), "{message}", {"message": message})
+
+
 def _version(value: Any) -> Any:  # noqa: ANN401 - before validation
     if value not in (1, "1"):
         message = f"'{str(value)[:40]}' is no version of this format; write version: 1"
@@ -63,7 +69,7 @@ def _one_of(known: tuple[str, ...]) -> AfterValidator:
     def check(value: str) -> str:
         if value not in known:
             message = f"'{value}' is no permission. {did_you_mean(value, known) or 'Known: ' + ', '.join(known) + '.'}"
-            raise ValueError(message)
+            raise _refused("unknown-permission", message)
         return value
 
     return AfterValidator(check)
@@ -166,7 +172,7 @@ class ForgeModel(_Model):
 def _nothing_yet(value: Any) -> Any:  # noqa: ANN401 - before validation
     if value:
         message = "this version does not enforce this section, so it refuses to pretend"
-        raise ValueError(message)
+        raise _refused("not-supported", message)
     return value
 
 

@@ -18,6 +18,9 @@ _TYPES = {
     "float_type": "a duration",
 }  # fmt: skip
 
+_OWN_CODES = {"unknown-permission": "", "not-supported": "Remove it."}
+"""Error types that the models raise themselves, which are our codes -> hint."""
+
 
 def validate(model: type[M], tree: Tree) -> M | None:
     """The model, or nothing and one problem in `tree` for each mistake."""
@@ -66,12 +69,10 @@ def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None
         )
     elif kind == "string_pattern_mismatch":
         tree.problem(tree.at(path), "bad-name", f"'{str(given)[:60]}' is no valid name here.", f"It must match {detail['ctx']['pattern']}.")
-    elif kind == "value_error":
+    elif kind in ("value_error", *_OWN_CODES):
         message = str(detail["msg"]).removeprefix("Value error, ")
-        code = "not-supported" if "enforce" in message else "unknown-permission" if "is no permission" in message else "bad-value"
-        tree.problem(
-            tree.at(path), code, message if message[-1] in ".?" else f"{message}.", "Remove it." if code == "not-supported" else ""
-        )
+        code = kind if kind in _OWN_CODES else "bad-value"
+        tree.problem(tree.at(path), code, message if message[-1] in ".?" else f"{message}.", _OWN_CODES.get(kind, ""))
     else:
         tree.problem(tree.at(path), "bad-value", f"'{_shown(path)}': {detail['msg'][:1].lower()}{detail['msg'][1:]}.")
 

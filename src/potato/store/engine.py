@@ -16,7 +16,6 @@ from sqlalchemy.pool import NullPool
 
 from potato.errors import PotatoError, UsageError
 
-DEFAULT_URL: Final = "sqlite:///.potato/potato.db"
 HEAD: Final = "0001"
 _BUSY_MS: Final = 10_000
 

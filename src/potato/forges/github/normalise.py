@@ -15,7 +15,7 @@ import msgspec
 from potato.core.event import Event, Subject
 from potato.core.strict_json import parse_object
 from potato.core.value import UNKNOWN, Partial, Value
-from potato.core.vocabulary import ACTIONS, PULL_REQUEST_EVENTS
+from potato.core.vocabulary import ACTIONS, FREE_ACTION, PULL_REQUEST_EVENTS
 from potato.errors import UsageError
 from potato.forges.github.payload import (
     DECODER,
@@ -91,7 +91,7 @@ class _Normaliser:
         owner = self.p.repository.owner.login if self.p.repository and self.p.repository.owner else None
         owner = owner or (self.p.organization.login if self.p.organization else None)
         actor = self.p.sender.login if self.p.sender else None
-        action = self.p.action if ACTIONS.get(self.name) != frozenset() or self.name == "repository_dispatch" else None
+        action = self.p.action if ACTIONS.get(self.name) != frozenset() or self.name in FREE_ACTION else None
         self._set(event=self.name, action=action, repository=repository, owner=owner, actor=actor, trusted=UNKNOWN)
         self._subject()
         self._comment()

@@ -22,6 +22,9 @@ ROOT: Final = Path(__file__).resolve().parent
 BIN: Final = ROOT / ".venv" / "bin"
 DEV_LOCKS: Final = (*orchestrator.LOCKS, ROOT / "requirements" / "dev.lock.txt")
 COUNTERPARTS: Final = ROOT / "tests" / "counterparts"
+PEERS: Final = ROOT / ".venv-peers"
+PEERS_LOCK: Final = ROOT / "requirements" / "peers.lock.txt"
+NEED_PEERS: Final = frozenset({"rules"})
 PYTHON_FILES: Final = ("src", "tests", "benchmarks", "orchestrator.py", "dev.py")
 NEEDED: Final = {"git": "git", "node": "nodejs", "npm": "npm"}
 NODE_MINIMUM: Final = 20
@@ -126,7 +129,26 @@ def bench(arguments: list[str]) -> None:
         say(f"usage: dev.py bench {'|'.join(known)} [--json OUT]")
         sys.exit(2)
     setup()
+    if arguments[0] in NEED_PEERS:
+        peers()
     call(BIN / "python", ROOT / "benchmarks" / f"{arguments[0]}.py", *arguments[1:])
+
+
+def peers() -> None:
+    """The engines that benchmarks compare with, in an environment of their own: they need other versions than we do."""
+    marker = PEERS / ".potato-lock"
+    stamp = hashlib.sha256(PEERS_LOCK.read_bytes()).hexdigest()
+    if marker.is_file() and marker.read_text(encoding="utf-8") == stamp:
+        return
+    say("installing the benchmarks' peers into .venv-peers")
+    call(uv(), "venv", "--quiet", "--clear", "--python", BIN / "python", PEERS)
+    call(uv(), "pip", "install", "--quiet", "--require-hashes", "--python", PEERS / "bin" / "python", "-r", PEERS_LOCK)
+    marker.write_text(stamp, encoding="utf-8")
+
+
+def uv() -> str:
+    """The uv on the PATH, or the one that orchestrator.py fetched."""
+    return shutil.which("uv") or str(next((ROOT / ".venv" / "uv").glob("*/bin/uv")))
 
 
 def docs(_arguments: list[str]) -> None:
@@ -138,12 +160,12 @@ def docs(_arguments: list[str]) -> None:
 def lock(_arguments: list[str]) -> None:
     """Make the lock files anew from pyproject.toml; they hold hashes and no registry's name."""
     setup()
-    uv = shutil.which("uv") or str(next((ROOT / ".venv" / "uv").glob("*/bin/uv")))
-    compile_ = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--python-version", "3.11"]
+    compile_ = [uv(), "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--python-version", "3.11"]
     runtime = ROOT / "requirements" / "runtime.lock.txt"
     call(*compile_, "pyproject.toml", "-o", runtime)
     for group in ("build", "dev"):
         call(*compile_, "--group", group, "-c", runtime, "-o", ROOT / "requirements" / f"{group}.lock.txt")
+    call(*compile_, "--group", "peers", "-o", PEERS_LOCK)
     call("npm", "install", "--package-lock-only", "--silent", cwd=COUNTERPARTS)
 
 

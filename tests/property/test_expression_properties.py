@@ -7,49 +7,18 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rules import EVENTS, EXPRESSIONS, GLOBS, LISTS, WORDS
 
-from potato.core.expression import compile_expression, parse, trace
+from potato.core.expression import Reading, compile_expression, parse, trace
 from potato.core.expression.pattern import compile_pattern
 from potato.core.value import UNKNOWN, Partial
-
-WORDS = st.sampled_from(["a", "b", "ab", "a/b", "src/x.py", ""])
-LISTS = st.lists(WORDS, max_size=4).map(tuple)
-SCALAR = st.one_of(WORDS, st.just(UNKNOWN), st.none())
-MANY = st.one_of(LISTS, LISTS.map(Partial), st.just(UNKNOWN), st.none())
-EVENTS = st.fixed_dictionaries(
-    {"title": SCALAR, "author": SCALAR, "label": MANY, "path": MANY, "draft": st.sampled_from([True, False, UNKNOWN, None]),
-     "number": st.one_of(st.integers(-2, 9), st.just(UNKNOWN), st.none())}
-).map(lambda fields: {name: value for name, value in fields.items() if value is not None})  # fmt: skip
-
-GLOBS = st.lists(st.sampled_from(["a", "b", "/", "*", "**", "?", "."]), max_size=5).map("".join)
-CLAUSES = st.one_of(
-    st.builds('{} {} "{}"'.format, st.sampled_from(["title", "author"]), st.sampled_from(["==", "!="]), WORDS),
-    st.builds('{} {} "{}"'.format, st.sampled_from(["title", "author"]), st.sampled_from(["~", "!~"]), GLOBS),
-    st.builds('{} ~ "{}"'.format, st.sampled_from(["label", "path"]), GLOBS),
-    st.builds(
-        '{}({} {} "{}")'.format,
-        st.sampled_from(["any", "all", "none"]),
-        st.sampled_from(["label", "path"]),
-        st.sampled_from(["~", "!~"]),
-        GLOBS,
-    ),
-    st.builds("number {} {}".format, st.sampled_from(["==", "!=", "<", ">="]), st.integers(-2, 9)),
-    st.just("draft"),
-)
-EXPRESSIONS = st.recursive(
-    CLAUSES,
-    lambda inner: st.one_of(
-        inner.map("!({})".format), st.builds("({} && {})".format, inner, inner), st.builds("({} || {})".format, inner, inner)
-    ),
-    max_leaves=8,
-)
 
 
 @given(EXPRESSIONS, EVENTS)
 @settings(max_examples=400, deadline=None)
 def test_compiled_and_traced_results_agree(text: str, fields: dict[str, Any]) -> None:
     node = parse(text)
-    assert compile_expression(node)(fields) is trace(node, fields, text).result
+    assert compile_expression(node)(Reading(fields)) is trace(node, Reading(fields), text).result
 
 
 @given(EXPRESSIONS, EVENTS, st.data())
@@ -57,7 +26,7 @@ def test_compiled_and_traced_results_agree(text: str, fields: dict[str, Any]) ->
 def test_a_known_result_survives_every_way_the_unknown_may_turn_out(text: str, fields: dict[str, Any], data: st.DataObject) -> None:
     """Kleene: unknown is never guessed; true and false hold whatever the missing facts are."""
     evaluate = compile_expression(parse(text))
-    result = evaluate(fields)
+    result = evaluate(Reading(fields))
     resolved = dict(fields)
     for name, value in fields.items():
         if isinstance(value, Partial):
@@ -65,7 +34,7 @@ def test_a_known_result_survives_every_way_the_unknown_may_turn_out(text: str, f
         elif value is UNKNOWN:
             kinds = {"title": WORDS, "author": WORDS, "label": LISTS, "path": LISTS, "draft": st.booleans(), "number": st.integers(-2, 9)}
             resolved[name] = data.draw(kinds[name])
-    final = evaluate(resolved)
+    final = evaluate(Reading(resolved))
     assert final is not None
     if result is not None:
         assert final is result
@@ -74,8 +43,8 @@ def test_a_known_result_survives_every_way_the_unknown_may_turn_out(text: str, f
 @given(EXPRESSIONS, EVENTS)
 @settings(max_examples=200, deadline=None)
 def test_de_morgan(text: str, fields: dict[str, Any]) -> None:
-    left = compile_expression(parse(f"!({text} && draft)"))(fields)
-    right = compile_expression(parse(f"!({text}) || !draft"))(fields)
+    left = compile_expression(parse(f"!({text} && draft)"))(Reading(fields))
+    right = compile_expression(parse(f"!({text}) || !draft"))(Reading(fields))
     assert left is right
 
 

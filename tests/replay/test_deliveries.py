@@ -10,7 +10,7 @@ from conftest import SPECIFICATION, octokit_examples
 from support.github import COUNTERPARTS
 
 from potato.config.loader import load_config
-from potato.core.expression import compile_expression, parse
+from potato.core.expression import Reading, compile_expression, parse
 from potato.core.fields import FIELDS, possible_values
 from potato.core.routing import decide
 from potato.core.value import UNKNOWN, Partial
@@ -211,4 +211,4 @@ def test_payloads_of_the_wrong_shape(event: str, payload: Any, code: str) -> Non
 def test_events_we_know_no_fields_of_still_route() -> None:
     event = normalise("brand_new_event", body({"action": "happened", "repository": {"full_name": "o/r", "owner": {"login": "o"}}}))
     assert (event.fields["action"], event.repository) == ("happened", "o/r")
-    assert compile_expression(parse('event != "push" && repository == "o/r"'))(event.fields) is True
+    assert compile_expression(parse('event != "push" && repository == "o/r"'))(Reading(event.fields)) is True

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from potato.core.expression import ExpressionError, check, compile_expression, fields_of, parse, trace
+from potato.core.expression import ExpressionError, Reading, check, compile_expression, fields_of, parse, trace
 from potato.core.value import UNKNOWN, Partial
 
 PULL = {"event": "pull_request", "action": "opened", "label": ("bug", "codex:route"), "path": ("src/a.py", "docs/x.md"), "number": 7,
@@ -14,8 +14,8 @@ PULL = {"event": "pull_request", "action": "opened", "label": ("bug", "codex:rou
 def evaluate(text: str, fields: dict[str, Any]) -> bool | None:
     node = parse(text)
     assert [f for f in check(node) if f.severity == "error"] == []
-    result = compile_expression(node)(fields)
-    assert trace(node, fields, text).result is result
+    result = compile_expression(node)(Reading(fields))
+    assert trace(node, Reading(fields), text).result is result
     return result
 
 
@@ -183,7 +183,7 @@ def test_fields_of() -> None:
 
 def test_trace_tells_expected_actual_and_verdict() -> None:
     text = 'event == "pull_request" && !(label ~ "nope*")'
-    shape = trace(parse(text), PULL, text).as_json()
+    shape = trace(parse(text), Reading(PULL), text).as_json()
 
     assert shape == {
         "op": "and", "result": True, "text": text, "children": [
@@ -199,13 +199,13 @@ def test_trace_tells_expected_actual_and_verdict() -> None:
 
 def test_trace_of_unknown_and_of_long_values() -> None:
     text = 'path ~ "x"'
-    assert trace(parse(text), {"path": UNKNOWN}, text).as_json()["actual"] == "unknown"
-    assert trace(parse(text), {"path": Partial(("a",))}, text).as_json()["actual"] == ["a", "(rest unknown)"]
-    many = trace(parse(text), {"path": tuple(f"f{n}" for n in range(100))}, text).as_json()
+    assert trace(parse(text), Reading({"path": UNKNOWN}), text).as_json()["actual"] == "unknown"
+    assert trace(parse(text), Reading({"path": Partial(("a",))}), text).as_json()["actual"] == ["a", "(rest unknown)"]
+    many = trace(parse(text), Reading({"path": tuple(f"f{n}" for n in range(100))}), text).as_json()
     assert many["actual"][-1] == "(+80 more)"
-    assert trace(parse(text), {"path": UNKNOWN}, text).as_json()["result"] is None
+    assert trace(parse(text), Reading({"path": UNKNOWN}), text).as_json()["result"] is None
 
 
 def test_deciding_clauses() -> None:
     text = 'event == "push" && draft || number == 8'
-    assert [leaf.text for leaf in trace(parse(text), PULL, text).deciding()] == ['event == "push"', "draft", "number == 8"]
+    assert [leaf.text for leaf in trace(parse(text), Reading(PULL), text).deciding()] == ['event == "push"', "draft", "number == 8"]

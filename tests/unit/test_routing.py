@@ -11,7 +11,7 @@ GUARDS = frozenset({"guard", "guard2"})
 
 def rule(text: str, *run: str | tuple[str, ...], name: str = "", priority: Priority = Priority.NORMAL, stop: bool = False) -> Rule:
     groups = tuple((item,) if isinstance(item, str) else item for item in run)
-    return Rule.compiled(name or text, 1, text, parse(text), groups, priority, stop=stop)
+    return Rule(name or text, 1, text, parse(text), groups, priority, stop=stop)
 
 
 def decided(rules: list[Rule], **fields: Any) -> Decision:
@@ -25,7 +25,7 @@ def agents(decision: Decision) -> list[str]:
 def test_all_matching_rules_fire_in_file_order() -> None:
     decision = decided([rule("draft", "b"), rule("fork", "c"), rule("!fork", "no"), rule("draft", "a")], draft=True, fork=True)
     assert agents(decision) == ["b", "c", "a"]
-    assert [o.result for o in decision.outcomes] == ["matched", "matched", "unmatched", "matched"]
+    assert [o.result for o in decision.outcomes()] == ["matched", "matched", "unmatched", "matched"]
 
 
 def test_guards_run_first_and_gate_the_others_of_their_rule() -> None:
@@ -60,7 +60,7 @@ def test_priorities_order_and_a_guard_is_as_urgent_as_who_waits_for_it() -> None
 def test_stop_ends_the_table_and_says_so() -> None:
     decision = decided([rule("draft", "a", name="one", stop=True), rule("draft", "b", name="two")], draft=True)
     assert agents(decision) == ["a"]
-    last = decision.outcomes[1]
+    last = list(decision.outcomes())[1]
     assert (last.result, last.trace.text) == ("unmatched", "rule one (line 1) has stop: true and matched")
 
 
@@ -70,7 +70,7 @@ def test_an_unmatched_stop_stops_nothing() -> None:
 
 def test_an_unknown_rule_holds_its_agents_and_assigns_none() -> None:
     decision = decided([rule('path ~ "x"', "a", "b"), rule("draft", "b")], draft=True, path=UNKNOWN)
-    assert [o.result for o in decision.outcomes] == ["unknown", "matched"]
+    assert [o.result for o in decision.outcomes()] == ["unknown", "matched"]
     assert agents(decision) == ["b"]
     assert [held.agent for held in decision.held] == ["a"]
 
@@ -79,7 +79,7 @@ def test_after_an_unknown_stop_nothing_is_certain() -> None:
     decision = decided(
         [rule('path ~ "x"', "a", name="s", stop=True), rule("draft", "b"), rule("fork", "c")], draft=True, fork=False, path=UNKNOWN
     )
-    assert [o.result for o in decision.outcomes] == ["unknown", "unknown", "unmatched"]
+    assert [o.result for o in decision.outcomes()] == ["unknown", "unknown", "unmatched"]
     assert agents(decision) == []
 
 

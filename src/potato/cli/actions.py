@@ -94,7 +94,7 @@ def summary(outcome: Outcome, config: Config) -> str:
     if config.unenforced:
         lines.append(f"- declared, not enforced by this version: {'; '.join(map(_cell, config.unenforced))}")
     lines += ["", "<details><summary>Every rule</summary>", "", "| rule | result | because |", "|---|---|---|"]
-    for rule in outcome.decision.outcomes:
+    for rule in outcome.decision.outcomes():
         because = "; ".join(_cell(leaf.text) for leaf in rule.trace.deciding()[:3])
         lines.append(f"| {_cell(rule.rule.name)} (line {rule.rule.line}) | {rule.result} | {because} |")
     lines += ["", f"Config `{config.digest[:19]}`", "</details>", "", ""]

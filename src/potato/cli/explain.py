@@ -66,7 +66,7 @@ def decision_json(config: Config, event: Event, decision: Decision, facts: Facts
     return {
         "event": event.summary(),
         "config_digest": config.digest,
-        "rules": [outcome.as_json() for outcome in decision.outcomes],
+        "rules": [outcome.as_json() for outcome in decision.outcomes()],
         "assignments": [assignment.as_json() for assignment in decision.assignments],
         "held": [assignment.as_json() for assignment in decision.held],
         "problems": list(facts.problems),

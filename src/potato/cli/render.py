@@ -75,11 +75,10 @@ def show_decision(decision: Decision, facts: Facts) -> None:
     """Every rule with its clauses, then what would run."""
     for problem in facts.problems:
         line(0, problem, ("!", "yellow"))
-    for outcome in decision.outcomes:
+    for outcome in decision.outcomes():
         click.echo()
         mark = _RESULTS[outcome.result]
-        agents = ", ".join(" or ".join(group) for group in outcome.rule.run)
-        line(0, f"{outcome.rule.name}  {outcome.result}", mark, f"line {outcome.rule.line}, runs {agents}", bold=True)
+        line(0, f"{outcome.rule.name}  {outcome.result}", mark, f"line {outcome.rule.line}, runs {outcome.rule.agents}", bold=True)
         _show_trace(outcome.trace, 4, top=True)
     heading("Agents to run" if decision.assignments else "No agent runs")
     rows = [(a.agent + (f" (any of {', '.join(a.any_of)})" if a.any_of else ""), a.priority.label,
@@ -91,10 +90,10 @@ def show_decision(decision: Decision, facts: Facts) -> None:
 
 def show_rules(decision: Decision) -> None:
     """One line a rule: what it runs, or the clause that kept it from matching."""
-    for outcome in decision.outcomes:
+    for outcome in decision.outcomes():
         mark = _RESULTS[outcome.result]
         leaves = [] if outcome.result == "matched" else outcome.trace.deciding()
-        because = f"because of {leaves[0].text}" if leaves else "runs " + ", ".join(" or ".join(group) for group in outcome.rule.run)
+        because = f"because of {leaves[0].text}" if leaves else f"runs {outcome.rule.agents}"
         line(2, f"{outcome.rule.name}  {outcome.result}", mark, because)
 
 

@@ -7,9 +7,9 @@ anchors, aliases, duplicate keys, several documents, more than 64 levels and mor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import yaml
 
@@ -20,13 +20,14 @@ MAX_DEPTH: Final = 64
 MAX_PROBLEMS: Final = 200
 _DASHES: Final = re.compile(r"(?:-[ \t]+){65}")
 _BANG: Final = "\ue000"
+_NULLS: Final = frozenset({"", "~", "null"})
+_BANG_RULE: Final = re.compile(r"if:[ \t]+!")
 _LEADING_BANG: Final = re.compile(r"((?:^|[{,])[ \t]*(?:-[ \t]+)*if:[ \t]+)!", re.MULTILINE)
 
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Offsets into the source, in characters; `style` is YAML's indicator of a scalar (`'`, `"`, `|`, `>`) or empty."""
 
     start: int
@@ -96,10 +97,9 @@ def read_tree(file: str, raw: bytes, *, base_line: int = 0) -> Tree:
     if dashes := _DASHES.search(tree.source):
         tree.problem(dashes.start(), "too-deep", f"nested deeper than {MAX_DEPTH} levels.")
         return tree
-    prepared = _LEADING_BANG.sub(rf"\1{_BANG}", tree.source)
-    events = cast("Iterator[yaml.Event]", cast("Any", yaml).parse(prepared, Loader=yaml.CSafeLoader))
+    prepared = _LEADING_BANG.sub(rf"\1{_BANG}", tree.source) if _BANG_RULE.search(tree.source) else tree.source
     try:
-        _Reader(tree, events).document()
+        _Reader(tree, yaml.CSafeLoader(prepared)).document()
     except _Stop:
         pass
     except yaml.YAMLError as error:
@@ -125,18 +125,18 @@ def _hint(source: str, offset: int) -> str:
 
 
 class _Reader:
-    def __init__(self, tree: Tree, events: Iterator[yaml.Event]) -> None:
+    def __init__(self, tree: Tree, loader: yaml.CSafeLoader) -> None:
         self._tree = tree
-        self._events = events
+        self._next = cast("Callable[[], yaml.Event]", cast("Any", loader).get_event)
 
     def document(self) -> None:
-        next(self._events)  # the start of the stream
-        first = next(self._events)
+        self._next()  # the start of the stream
+        first = self._next()
         if isinstance(first, yaml.StreamEndEvent):
             self._fail(0, "empty-file", "there is nothing in it.", "Write at least 'version: 1'.")
-        self._tree.data = self._value(next(self._events), ())
-        next(self._events)  # the end of the document
-        after = next(self._events)
+        self._tree.data = self._value(self._next(), ())
+        self._next()  # the end of the document
+        after = self._next()
         if not isinstance(after, yaml.StreamEndEvent):
             self._fail(self._start(after), "several-documents", "a second document starts here.", "Keep one a file.")
 
@@ -150,7 +150,9 @@ class _Reader:
         return int(event.start_mark.index)
 
     def _value(self, event: Any, path: Path) -> Any:  # noqa: ANN401 - any YAML value
-        start = self._start(event)
+        start: int = event.start_mark.index
+        if type(event) is yaml.ScalarEvent and event.anchor is None and event.tag is None:
+            return self._scalar(event, path, start)
         if len(path) > MAX_DEPTH:
             self._fail(start, "too-deep", f"nested deeper than {MAX_DEPTH} levels.")
         if isinstance(event, yaml.AliasEvent):
@@ -169,12 +171,14 @@ class _Reader:
     def _scalar(self, event: Any, path: Path, start: int) -> str | None:  # noqa: ANN401 - PyYAML's events are untyped
         style = event.style or ""
         self._tree.places[path] = Place(start, int(event.end_mark.index), style)
-        text = str(event.value).replace(_BANG, "!")
-        return None if not style and text in ("", "~", "null") else text
+        text = event.value
+        if not style and text in _NULLS:
+            return None
+        return cast("str", text.replace(_BANG, "!") if _BANG in text else text)
 
     def _sequence(self, path: Path, start: int) -> list[Any]:
         items: list[Any] = []
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             items.append(self._value(event, (*path, len(items))))
         self._tree.places[path] = Place(start, start)
         return items
@@ -182,13 +186,14 @@ class _Reader:
     def _mapping(self, path: Path, start: int) -> dict[str, Any]:
         self._tree.places[path] = Place(start, start)
         items: dict[str, Any] = {}
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
             at = self._start(event)
             if not isinstance(event, yaml.ScalarEvent):
                 self._fail(at, "invalid-yaml", "a key must be plain text.")
             key = str(cast("Any", event).value).replace(_BANG, "!")
             if key in items:
                 self._tree.problem(at, "duplicate-key", f"'{key[:60]}' stands twice.", "Keep one of them.")
-            self._tree.keys[(*path, key)] = Place(at, at + len(key))
-            items[key] = self._value(next(self._events), (*path, key))
+            below = (*path, key)
+            self._tree.keys[below] = Place(at, at + len(key))
+            items[key] = self._value(self._next(), below)
         return items

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Final, Literal
 
-from potato.core.expression import Evaluate, Fields, Node, Trace, compile_expression, fields_of, trace
+from potato.core.expression import Evaluate, Fields, Node, Reading, Trace, compile_expression, fields_of, trace
+from potato.core.expression.fuse import Fused, fuse
 from potato.core.fields import FIELDS
+from potato.core.index import Index
 from potato.core.value import UNKNOWN, Partial, Truth
 
 Result = Literal["matched", "unmatched", "unknown"]
+
+LOOP_RULES: Final = 150
+"""Up to here evaluating every rule is faster than looking up which can matter (`dev.py bench rules`)."""
+
+HOT: Final = 50
+"""Events after which a table's rules are fused: that takes about as long as this many events."""
+
+_REMEMBERED: Final = 4096
 
 
 class Priority(IntEnum):
@@ -28,43 +39,98 @@ class Priority(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
-    """One compiled rule. `run` holds groups of equivalent agents: one of each group runs. Lines count from 1."""
+    """One rule. `run` holds groups of equivalent agents: one of each group runs. Lines count from 1."""
 
     name: str
     line: int
     source: str
     node: Node
-    evaluate: Evaluate
     run: tuple[tuple[str, ...], ...]
     priority: Priority = Priority.NORMAL
     stop: bool = False
 
-    @classmethod
-    def compiled(cls, name: str, line: int, source: str, node: Node, run: tuple[tuple[str, ...], ...],
-                 priority: Priority = Priority.NORMAL, *, stop: bool = False) -> Rule:  # fmt: skip
-        """A rule from its checked tree."""
-        return cls(name, line, source, node, compile_expression(node), run, priority, stop)
+    @cached_property
+    def evaluate(self) -> Evaluate:
+        """Its compiled expression; compiled at first use, for of many rules an event needs few."""
+        return compile_expression(self.node)
+
+    @property
+    def agents(self) -> str:
+        """What it runs, as text."""
+        return ", ".join(" or ".join(group) for group in self.run)
 
 
-@dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """The rules in file order, and which agents are guards."""
+    """The rules in file order, and which agents are guards.
 
-    rules: tuple[Rule, ...]
-    guards: frozenset[str]
+    Up to `LOOP_RULES` rules are evaluated one by one, by one fused function once the table is hot; more are indexed.
+    """
+
+    def __init__(self, rules: Iterable[Rule], guards: frozenset[str]) -> None:
+        self.rules: Final = tuple(rules)
+        self.guards: Final = guards
+        self.has_stop: Final = any(rule.stop for rule in self.rules)
+        self._asked = 0
+        self._fused: Fused | None = None
+        self._assigned: dict[tuple[int, ...], tuple[Assignment, ...]] = {}
+
+    @cached_property
+    def _index(self) -> Index:
+        return Index([rule.node for rule in self.rules])
+
+    def match(self, reading: Reading) -> tuple[list[int], list[int]]:
+        """The numbers of the rules that are true, and of those that are unknown; `stop` is not considered."""
+        if len(self.rules) <= LOOP_RULES:
+            fused = self._hot()
+            true = fused(reading) if fused else None
+            return (true, []) if true is not None else self._evaluated(range(len(self.rules)), reading)
+        return self._evaluated(self._index.candidates(reading), reading)
+
+    def _evaluated(self, numbers: Iterable[int], reading: Reading) -> tuple[list[int], list[int]]:
+        true: list[int] = []
+        unknown: list[int] = []
+        for number in numbers:
+            result = self.rules[number].evaluate(reading)
+            if result:
+                true.append(number)
+            elif result is None:
+                unknown.append(number)
+        return true, unknown
+
+    def _hot(self) -> Fused | None:
+        """The fused function, once it is worth the time to make it."""
+        if self._fused is None and self.rules:
+            self._asked += 1
+            if self._asked > HOT:
+                self._fused = fuse([rule.node for rule in self.rules])
+        return self._fused
 
     def missing_facts(self, fields: Fields) -> frozenset[str]:
         """Names of the facts that could still change a rule's result: only these are worth fetching."""
+        unsure = {name for name, value in fields.items() if value is UNKNOWN or isinstance(value, Partial)}
+        possible = {fact for name in unsure if name in FIELDS and (fact := FIELDS[name].fact)}
         missing: set[str] = set()
-        for rule in self.rules:
-            if rule.evaluate(fields) is None:
-                for name in fields_of(rule.node):
-                    fact = FIELDS[name].fact
-                    if fact and (fields.get(name) is UNKNOWN or isinstance(fields.get(name), Partial)):
-                        missing.add(fact)
+        reading = Reading(fields)
+        candidates = self._index.candidates(reading) if len(self.rules) > LOOP_RULES else range(len(self.rules))
+        for number in candidates if possible else ():
+            rule = self.rules[number]
+            if rule.evaluate(reading) is None:
+                missing |= {fact for name in fields_of(rule.node) & unsure if (fact := FIELDS[name].fact)}
+                if missing == possible:
+                    break
         return frozenset(missing)
+
+    def assigned(self, numbers: Sequence[int]) -> tuple[Assignment, ...]:
+        """What these rules ask for together."""
+        key = tuple(numbers)
+        found = self._assigned.get(key)
+        if found is None:
+            found = assignments([self.rules[number] for number in key], self.guards)
+            if len(self._assigned) < _REMEMBERED:
+                self._assigned[key] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,48 +164,67 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The result for one event: every rule's answer, what to run, and what an unknown rule would have run."""
+    """The result for one event. `matched` and `unknown` are numbers of rules; `held` is what the unknown ones would have run."""
 
-    outcomes: tuple[RuleOutcome, ...]
+    fields: Fields
+    table: RoutingTable
+    matched: tuple[int, ...]
+    unknown: tuple[int, ...]
     assignments: tuple[Assignment, ...]
     held: tuple[Assignment, ...]
 
+    def outcomes(self, *, every: bool = True) -> Iterator[RuleOutcome]:
+        """The rules with their answer and why, in file order, each explained as it is asked for; without `every`, not the unmatched."""
+        reading = Reading(self.fields)
+        matched, unknown = frozenset(self.matched), frozenset(self.unknown)
+        stopped: Rule | None = None
+        doubtful: Rule | None = None
+        for number, rule in enumerate(self.table.rules):
+            result: Result = "matched" if number in matched else "unknown" if number in unknown else "unmatched"
+            if result == "unmatched" and not every:
+                continue
+            why = trace(rule.node, reading, rule.source)
+            if stopped:
+                why = _overruled(stopped, why, result=False)
+            elif doubtful and why.result is not False:
+                why = _overruled(doubtful, why, result=None)
+            if rule.stop and result == "matched":
+                stopped = rule
+            elif rule.stop and result == "unknown":
+                doubtful = doubtful or rule
+            yield RuleOutcome(rule, result, why)
+
 
 def decide(fields: Fields, table: RoutingTable) -> Decision:
-    """Evaluate every rule in file order and collect the assignments.
+    """Evaluate the rules and collect the assignments.
 
     All matching rules fire. A matched rule with `stop` ends the table; if such a rule is unknown,
     what later rules ask for is unknown too. An agent asked for twice runs once, at the higher
     priority and behind all guards of both rules.
     """
-    outcomes: list[RuleOutcome] = []
-    stopped: Rule | None = None
-    doubtful: Rule | None = None
-    for rule in table.rules:
-        why = trace(rule.node, fields, rule.source)
-        if stopped:
-            outcomes.append(RuleOutcome(rule, "unmatched", _overruled(stopped, why, result=False)))
-            continue
-        if doubtful and why.result is not False:
-            why = _overruled(doubtful, why, result=None)
-        outcomes.append(RuleOutcome(rule, _result(why.result), why))
-        if rule.stop and why.result:
-            stopped = rule
-        elif rule.stop and why.result is None:
-            doubtful = doubtful or rule
-    matched = assignments([o.rule for o in outcomes if o.result == "matched"], table.guards)
-    held = assignments([o.rule for o in outcomes if o.result == "unknown"], table.guards)
-    running = {assignment.agent for assignment in matched}
-    return Decision(tuple(outcomes), matched, tuple(a for a in held if a.agent not in running))
+    true, unknown = table.match(Reading(fields))
+    if table.has_stop:
+        true, unknown = _stopped(table.rules, true, unknown)
+    matched = table.assigned(true)
+    held = table.assigned(unknown) if unknown else ()
+    if held and matched:
+        running = {assignment.agent for assignment in matched}
+        held = tuple(assignment for assignment in held if assignment.agent not in running)
+    return Decision(fields, table, tuple(true), tuple(unknown), matched, held)
+
+
+def _stopped(rules: Sequence[Rule], true: list[int], unknown: list[int]) -> tuple[list[int], list[int]]:
+    """The same without what a true `stop` cuts off; behind an unknown one everything is unknown."""
+    end = next((n for n in true if rules[n].stop), len(rules))
+    doubt = next((n for n in unknown if rules[n].stop), len(rules))
+    if doubt < end:
+        return [n for n in true if n < doubt], sorted([*unknown, *(n for n in true if n > doubt)])
+    return [n for n in true if n <= end], [n for n in unknown if n < end]
 
 
 def _overruled(by: Rule, why: Trace, *, result: Truth) -> Trace:
     verb = "matched" if result is False else "is unknown"
     return Trace("stop", result, f"rule {by.name} (line {by.line}) has stop: true and {verb}", (why,))
-
-
-def _result(truth: Truth) -> Result:
-    return "unknown" if truth is None else "matched" if truth else "unmatched"
 
 
 def assignments(rules: Sequence[Rule], guards: frozenset[str]) -> tuple[Assignment, ...]:

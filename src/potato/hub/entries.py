@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from potato.core.canonical import digest, digest_bytes
 from potato.core.event import Event
 from potato.core.routing import Decision
@@ -17,11 +20,12 @@ def delivery_entry(delivery: Delivery, event: Event) -> Entry:
     })  # fmt: skip
 
 
-def decision_entry(delivery_id: str, config_digest: str, decision: Decision) -> Entry:
-    """The rules were decided; the whole decision is bound by its digest."""
+def decision_entry(delivery_id: str, config_digest: str, decision: Decision, recorded: Mapping[str, Any]) -> Entry:
+    """The rules were decided; the decision as recorded is bound by its digest. Rules not named did not match."""
+    rules = decision.table.rules
     return Entry("decision", {
-        "delivery_id": delivery_id, "config": config_digest, "decision": digest([o.as_json() for o in decision.outcomes]),
-        "results": {o.rule.name: o.result for o in decision.outcomes},
+        "delivery_id": delivery_id, "config": config_digest, "decision": digest(recorded), "rules": len(rules),
+        "matched": [rules[n].name for n in decision.matched], "unknown": [rules[n].name for n in decision.unknown],
         "assignments": [a.agent for a in decision.assignments], "held": [a.agent for a in decision.held],
     })  # fmt: skip
 

@@ -27,6 +27,7 @@ from potato.errors import AuthError, PotatoError, UsageError
 from potato.hub import entries
 from potato.hub.guards import passage
 from potato.hub.intake import accept
+from potato.hub.record import record_of
 from potato.ports import (
     AgentSpec,
     Clock,
@@ -84,9 +85,9 @@ async def handle(hub: Hub, delivery: Delivery, event: Event) -> Outcome:
     facts, decision = await settle(hub.config, hub.forge, event)
     event = replace(event, fields=with_facts(event, facts))
     check_runners(hub, decision)
-    stored = {"rules": [o.as_json() for o in decision.outcomes], "assignments": [a.as_json() for a in decision.assignments]}
-    hub.store.record_decision(delivery.delivery_id, hub.config.digest, stored,
-                              entries.decision_entry(delivery.delivery_id, hub.config.digest, decision))  # fmt: skip
+    recorded = record_of(decision, facts)
+    hub.store.record_decision(delivery.delivery_id, hub.config.digest, recorded,
+                              entries.decision_entry(delivery.delivery_id, hub.config.digest, decision, recorded))  # fmt: skip
     runs = await _EventWork(hub, delivery, event).work(decision, facts)
     return Outcome(event, facts, decision, runs)
 

@@ -4,10 +4,11 @@ The grammar stands in `parser.py`; the fields in `potato.core.fields`.
 """
 
 from potato.core.expression.check import Finding, check, fields_of, possible_events
-from potato.core.expression.compile import Evaluate, Fields, compile_expression
+from potato.core.expression.compile import Evaluate, compile_expression
 from potato.core.expression.lexer import ExpressionError
 from potato.core.expression.nodes import Node
 from potato.core.expression.parser import parse
+from potato.core.expression.reading import Fields, Reading
 from potato.core.expression.trace import Trace, trace
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Fields",
     "Finding",
     "Node",
+    "Reading",
     "Trace",
     "check",
     "compile_expression",

@@ -29,7 +29,8 @@ class Finding:
 
 def check(node: Node) -> list[Finding]:
     """All mistakes and warnings, in the order of the text."""
-    return sorted(_check(node, ANY), key=lambda finding: finding.span)
+    findings = list(_check(node, ANY))
+    return sorted(findings, key=lambda finding: finding.span) if findings else findings
 
 
 def _check(node: Node, events: frozenset[str]) -> Iterator[Finding]:

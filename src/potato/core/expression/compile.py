@@ -1,4 +1,4 @@
-"""Syntax tree -> closures over the fields of one event. No I/O, no state: safe from any thread.
+"""Syntax tree -> closures over one event's reading. No I/O, no state: safe from any thread.
 
 An absent field makes every clause false; an unknown one makes it unknown, and unknown spreads by
 Kleene's logic: false && unknown is false, true || unknown is true.
@@ -7,15 +7,20 @@ Kleene's logic: false && unknown is false, true || unknown is true.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, cast
 
-from potato.core.expression.nodes import And, Node, Not, Or, Regex, Test
+from potato.core.expression.nodes import And, Literal_, Node, Not, Or, Regex, Test
 from potato.core.expression.pattern import compile_pattern
-from potato.core.value import UNKNOWN, Partial, Truth, Value
+from potato.core.expression.reading import Reading
+from potato.core.expression.shape import Shape, shape_of
+from potato.core.fields import FIELDS
+from potato.core.value import UNKNOWN, Partial, Truth
 
-Fields = Mapping[str, Value]
-Evaluate = Callable[[Fields], Truth]
+Evaluate = Callable[[Reading], Truth]
+
+_NOWHERE: Final = (0, 0)
 
 _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -24,7 +29,7 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 
 def compile_expression(node: Node) -> Evaluate:
-    """A function from an event's fields to true, false or unknown (`None`). The tree must have passed `check`."""
+    """A function from an event's reading to true, false or unknown (`None`). The tree must have passed `check`."""
     match node:
         case Test():
             return compile_test(node)
@@ -37,18 +42,18 @@ def compile_expression(node: Node) -> Evaluate:
 
 
 def _not(item: Evaluate) -> Evaluate:
-    def evaluate(fields: Fields) -> Truth:
-        result = item(fields)
+    def evaluate(reading: Reading) -> Truth:
+        result = item(reading)
         return None if result is None else not result
 
     return evaluate
 
 
 def _and(items: tuple[Evaluate, ...]) -> Evaluate:
-    def evaluate(fields: Fields) -> Truth:
+    def evaluate(reading: Reading) -> Truth:
         result: Truth = True
         for item in items:
-            truth = item(fields)
+            truth = item(reading)
             if truth is False:
                 return False
             if truth is None:
@@ -59,10 +64,10 @@ def _and(items: tuple[Evaluate, ...]) -> Evaluate:
 
 
 def _or(items: tuple[Evaluate, ...]) -> Evaluate:
-    def evaluate(fields: Fields) -> Truth:
+    def evaluate(reading: Reading) -> Truth:
         result: Truth = False
         for item in items:
-            truth = item(fields)
+            truth = item(reading)
             if truth:
                 return True
             if truth is None:
@@ -74,18 +79,73 @@ def _or(items: tuple[Evaluate, ...]) -> Evaluate:
 
 def compile_test(test: Test) -> Evaluate:
     """One clause. A list without quantifier means *any*."""
-    predicate = _predicate(test)
+    if FIELDS[test.field].kind != "strings":
+        return _of_one(test.field, predicate_of(test))
+    shape = shape_of_test(test)
+    if shape:
+        return _by_key(test, shape)
+    evaluate = _of_many(test, predicate_of(test))
+    return _remembered(name_of(test), evaluate) if test.op == "~" and test.quantifier in (None, "any") else evaluate
+
+
+def any_of(test: Test) -> Test:
+    """The clause as one that asks whether any value matches, without its place: equal ones are equal."""
+    return replace(test, quantifier=None, span=_NOWHERE, field_span=_NOWHERE, operand_span=_NOWHERE)
+
+
+def name_of(test: Test) -> str:
+    """The same for clauses that ask the same."""
+    return f"{test.quantifier or 'any'} {test.field} {test.op} {test.operand!r}"
+
+
+def _remembered(name: str, evaluate: Evaluate) -> Evaluate:
+    return lambda reading: True if name in reading.found else evaluate(reading)
+
+
+def shape_of_test(test: Test) -> Shape | None:
+    """The look-up that answers a clause on a list: one that asks whether any value matches a glob with a shape, or none does."""
+    if test.quantifier == "all" or test.op not in ("==", "~") or not isinstance(test.operand, str):
+        return None
+    operand = normal_operand(test.field, test.operand)
+    shape = Shape("exact", operand) if test.op == "==" else shape_of(operand, in_path=test.field == "path")
+    return shape if shape and shape.name not in ("prefix", "suffix") else None
+
+
+def _of_one(name: str, predicate: Callable[[Any], bool]) -> Evaluate:
+    def evaluate(reading: Reading) -> Truth:
+        value = reading.get(name)
+        if value is None:
+            return False
+        return None if value is UNKNOWN else predicate(value)
+
+    return evaluate
+
+
+def _of_many(test: Test, predicate: Callable[[Any], bool]) -> Evaluate:
     name, quantifier = test.field, test.quantifier
 
-    def evaluate(fields: Fields) -> Truth:
-        value = fields.get(name)
+    def evaluate(reading: Reading) -> Truth:
+        value = reading.get(name)
         if value is None:
             return quantifier == "none"
+        return None if value is UNKNOWN else _quantify(cast("tuple[str, ...] | Partial", value), predicate, quantifier)
+
+    return evaluate
+
+
+def _by_key(test: Test, shape: Shape) -> Evaluate:
+    name, found = test.field, test.quantifier != "none"
+    shape_name, key = shape
+
+    def evaluate(reading: Reading) -> Truth:
+        value = reading.get(name)
+        if value is None:
+            return not found
         if value is UNKNOWN:
             return None
-        if isinstance(value, (tuple, Partial)):
-            return _quantify(value, predicate, quantifier)
-        return predicate(value)
+        if key in reading.keys(name, shape_name):
+            return found
+        return None if isinstance(value, Partial) else not found
 
     return evaluate
 
@@ -102,8 +162,9 @@ def _quantify(value: tuple[str, ...] | Partial, predicate: Callable[[Any], bool]
     return quantifier == "none" if complete else None
 
 
-def _predicate(test: Test) -> Callable[[Any], bool]:
-    operand = _normal(test.field, test.operand)
+def predicate_of(test: Test) -> Callable[[Any], bool]:
+    """What the clause asks of one value."""
+    operand = normal_operand(test.field, test.operand)
     if test.op in ("~", "!~"):
         matches = compile_pattern(cast("str | Regex", operand), in_path=test.field == "path")
         return matches if test.op == "~" else lambda value: not matches(value)
@@ -113,10 +174,18 @@ def _predicate(test: Test) -> Callable[[Any], bool]:
     return lambda value: compare(value, operand)
 
 
-def _normal(field: str, operand: Any) -> Any:  # noqa: ANN401 - the operand's type is the caller's
+def operands_of(test: Test) -> tuple[Literal_, ...]:
+    """The values that a clause names: one, or those of its list. A regular expression names none."""
+    operand = normal_operand(test.field, test.operand)
+    if isinstance(operand, tuple):
+        return cast("tuple[Literal_, ...]", operand)
+    return () if isinstance(operand, Regex) else (operand,)
+
+
+def normal_operand(field: str, operand: Any) -> Any:  # noqa: ANN401 - the operand's type is the caller's
     """Commands may be written with or without their slash."""
     if field != "command":
         return operand
     if isinstance(operand, tuple):
-        return tuple(_normal(field, item) for item in cast("tuple[Any, ...]", operand))
+        return tuple(normal_operand(field, item) for item in cast("tuple[Any, ...]", operand))
     return operand.removeprefix("/") if isinstance(operand, str) else operand

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from potato.core.expression.nodes import Span
 
@@ -20,8 +19,7 @@ class ExpressionError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """`kind` is `name`, `string`, `int`, `regex`, `end`, or the symbol itself; `value` is the decoded content."""
 
     kind: str
@@ -30,12 +28,12 @@ class Token:
 
 
 _TOKEN: Final = re.compile(
-    r"""(?P<space>\s+)
-    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    |(?P<int>-?[0-9]+(?![A-Za-z0-9_]))
-    |(?P<string>"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+')
-    |(?P<regex>/(?:[^/\\\n]|\\.)*+/)
-    |(?P<symbol>&&|\|\||==|!=|!~|<=|>=|[!~<>()\[\],])""",
+    r"""(\s*+)(?:
+    ([A-Za-z_][A-Za-z0-9_]*)
+    |(-?[0-9]+(?![A-Za-z0-9_]))
+    |("(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+')
+    |(/(?:[^/\\\n]|\\.)*+/)
+    |(&&|\|\||==|!=|!~|<=|>=|[!~<>()\[\],]))""",
     re.VERBOSE,
 )
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -57,23 +55,27 @@ def tokenize(text: str) -> list[Token]:
     """Every token, and an `end` token. Raises `ExpressionError` with code `syntax-error`."""
     tokens: list[Token] = []
     at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            char = text[at]
-            hint = "Write '~'." if text.startswith("=~", at) else _HINTS.get(char, "")
-            raise ExpressionError("syntax-error", f"unexpected {char!r}", (at, at + 1), hint)
-        span = match.span()
-        kind = match.lastgroup or ""
-        if kind == "symbol":
-            tokens.append(Token(match[0], match[0], span))
-        elif kind == "string":
-            tokens.append(Token(kind, _unescape(match[0], span), span))
-        elif kind == "regex":
-            tokens.append(Token(kind, match[0][1:-1].replace("\\/", "/"), span))
-        elif kind != "space":
-            tokens.append(Token(kind, match[0], span))
-        at = span[1]
+    for space, name, number, string, regex, symbol in _TOKEN.findall(text):
+        raw = name or symbol or string or number or regex
+        start = at + len(space)
+        if not text.startswith(raw, start):
+            break
+        at = start + len(raw)
+        span = (start, at)
+        if name:
+            tokens.append(Token("name", name, span))
+        elif symbol:
+            tokens.append(Token(symbol, symbol, span))
+        elif string:
+            tokens.append(Token("string", _unescape(string, span) if "\\" in string else string[1:-1], span))
+        elif number:
+            tokens.append(Token("int", number, span))
+        else:
+            tokens.append(Token("regex", regex[1:-1].replace("\\/", "/"), span))
+    at += len(text[at:]) - len(text[at:].lstrip())
+    if at < len(text):
+        hint = "Write '~'." if text.startswith("=~", at) else _HINTS.get(text[at], "")
+        raise ExpressionError("syntax-error", f"unexpected {text[at]!r}", (at, at + 1), hint)
     tokens.append(Token("end", "", (at, at)))
     return tokens
 

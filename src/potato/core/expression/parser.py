@@ -35,8 +35,9 @@ def parse(text: str) -> Node:
 
 class _Parser:
     def __init__(self, tokens: list[Token]) -> None:
-        self._tokens = tokens
+        self._tokens = [*tokens, tokens[-1], tokens[-1]]  # nothing is read beyond the end
         self._at = 0
+        self._peek = tokens[0]
         self._depth = 0
         self._clauses = 0
 
@@ -47,18 +48,19 @@ class _Parser:
         return node
 
     @property
-    def _peek(self) -> Token:
-        return self._tokens[self._at]
-
-    @property
     def _end(self) -> int:
         """Where the token read last ends; closing parentheses count."""
         return self._tokens[self._at - 1].span[1]
 
     def _next(self) -> Token:
-        token = self._tokens[self._at]
+        token = self._peek
         self._at += 1
+        self._peek = self._tokens[self._at]
         return token
+
+    def _go_to(self, at: int) -> None:
+        self._at = at
+        self._peek = self._tokens[at]
 
     def _expect(self, kind: str, what: str) -> Token:
         if self._peek.kind != kind:
@@ -109,7 +111,7 @@ class _Parser:
             return node
         token = self._peek
         if token.value in _QUANTIFIERS and token.kind == "name" and self._tokens[self._at + 1].kind == "(":
-            self._at += 2
+            self._go_to(self._at + 2)
             test = self._test(cast("Quantifier", token.value), token.span[0])
             return replace(test, span=(token.span[0], self._expect(")", "')' after one clause").span[1]))
         return self._test(None, token.span[0])
@@ -166,7 +168,7 @@ class _Parser:
     def _list(self) -> tuple[tuple[Literal_, ...], tuple[int, int]]:
         token = self._next()
         if token.kind != "[":
-            self._at -= 1
+            self._go_to(self._at - 1)
             error = self._unexpected("'[' after 'in'")
             error.hint = f'Write in ["{token.value[:40] if token.kind in ("string", "name") else "..."}"].'
             raise error

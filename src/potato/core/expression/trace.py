@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from potato.core.expression.compile import compile_test
 from potato.core.expression.nodes import And, Node, Not, Or, Regex, Test
+from potato.core.expression.reading import Reading
 from potato.core.value import UNKNOWN, Partial, Truth, Value, negate
 
 _SHOWN = 20
@@ -42,18 +42,18 @@ class Trace:
         return [leaf for child in self.children if child.result is wanted for leaf in child.deciding()]
 
 
-def trace(node: Node, fields: Mapping[str, Value], source: str) -> Trace:
+def trace(node: Node, reading: Reading, source: str) -> Trace:
     """Evaluate every node of the tree, without short cuts; the result equals the compiled one."""
     text = " ".join(source[node.span[0] : node.span[1]].split())
     match node:
         case Test():
             op = node.op if node.quantifier is None else f"{node.quantifier} {node.op}"
-            return Trace(op, _compiled(node)(fields), text, (), node.field, _expected(node), _actual(fields.get(node.field)))
+            return Trace(op, _compiled(node)(reading), text, (), node.field, _expected(node), _actual(reading.get(node.field)))
         case Not():
-            child = trace(node.item, fields, source)
+            child = trace(node.item, reading, source)
             return Trace("not", negate(child.result), text, (child,))
         case And() | Or():
-            children = tuple(trace(item, fields, source) for item in node.items)
+            children = tuple(trace(item, reading, source) for item in node.items)
             results = [child.result for child in children]
             decisive = isinstance(node, Or)
             result: Truth = decisive if decisive in results else None if None in results else not decisive

@@ -1,0 +1,43 @@
+"""One event as rules read it: its fields, and what was found out about them so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from potato.core.expression.shape import Places, ShapeName, keys_of, places_of
+from potato.core.value import UNKNOWN, Partial, Value
+
+Fields = Mapping[str, Value]
+
+
+class Reading:
+    """Made for one event and one thread. `get` answers a field's value; `found` names clauses on lists known to be true."""
+
+    __slots__ = ("_keys", "_places", "fields", "found", "get")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.get = fields.get
+        self.found: set[str] = set()
+        self._keys: dict[tuple[str, str], frozenset[str]] = {}
+        self._places: dict[str, Places] = {}
+
+    def keys(self, field: str, shape: ShapeName) -> frozenset[str]:
+        """The keys in `shape` of a field with many values; of one known in part, those of the known values."""
+        made = self._keys.get((field, shape))
+        if made is None:
+            made = self._keys[field, shape] = keys_of(shape, self.values(field), lambda: self._places_of(field))
+        return made
+
+    def values(self, field: str) -> tuple[str, ...]:
+        """The known values of a field with many."""
+        value = self.get(field)
+        known = value.values if isinstance(value, Partial) else () if value is None or value is UNKNOWN else value
+        return cast("tuple[str, ...]", known)
+
+    def _places_of(self, field: str) -> Places:
+        made = self._places.get(field)
+        if made is None:
+            made = self._places[field] = places_of(self.values(field))
+        return made

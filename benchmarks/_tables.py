@@ -41,7 +41,7 @@ REALISTIC = (
     'path ~ "src/**/*.py" && !(path ~ "tests/**")',
     'any(path == "CODEOWNERS") && actor !~ "*[bot]"',
     'draft == false && author != "dependabot"',
-    '(event == "push" || event == "pull_request") && (path ~ "**/migrations/**" || path ~ "src/*/models.py") && !(label == "ok" || trusted)',
+    '(event == "push" || event == "pull_request") && (path ~ "**/migrations/**" || path ~ "src/*/models.py") && !(label == "ok" || fork)',
     'label in ["bug", "regression"] && none(label in ["duplicate", "invalid"])',
     'body ~ "*stack*trace*" && repository ~ "acme/*-service"',
     'all(label != "blocked") && any(label ~ "priority-?")',
@@ -54,8 +54,10 @@ REALISTIC = (
 def realistic_events() -> list[dict[str, Any]]:
     """Pull requests and a push with twenty changed files each."""
     dice = random.Random(7)  # noqa: S311 - test data
-    pull = {"event": "pull_request", "repository": "acme/pay-service", "base": "main", "draft": False, "fork": False, "trusted": True,
-            "title": "Add retries", "body": "stack\ntrace", "author": "ann", "actor": "ann", "action": "opened", "branch": "retries"}  # fmt: skip
+    pull = {
+        "event": "pull_request", "action": "opened", "repository": "acme/pay-service", "base": "main", "branch": "retries",
+        "draft": False, "fork": False, "trusted": True, "title": "Add retries", "body": "stack\ntrace", "author": "ann", "actor": "ann",
+    }  # fmt: skip
     return [
         pull | {"number": 107, "label": ("area/api", "wip"), "path": _files(dice, "services/api/", "src/")},
         pull | {"number": 7, "label": ("area/api",), "path": _files(dice, "services/api/", "services/web/"), "branch": "release/1"},

@@ -25,7 +25,7 @@ from potato.config.lint import lint
 from potato.config.loader import load_config
 from potato.core import routing
 from potato.core.expression import Reading, parse
-from potato.core.routing import Rule, RoutingTable, decide
+from potato.core.routing import RoutingTable, Rule, decide
 
 SIZES = (10, 100, 1_000, 10_000)
 PATHS = (0, 20, 3_000)

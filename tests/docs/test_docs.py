@@ -12,6 +12,7 @@ from support.cli import potato
 
 from potato.cli.main import COMMANDS, cli
 from potato.config.builtin_names import BUILTINS
+from potato.config.lint import CHECKS
 from potato.config.loader import load_config
 from potato.config.models import AgentModel, Document, Policies, RuleModel
 from potato.config.policies import FORBID, REQUIRE
@@ -74,6 +75,10 @@ def test_every_config_key_has_a_heading() -> None:
     assert keys <= headings("config")
     for policy in {*FORBID, *REQUIRE}:
         assert f"`{policy}`" in text("config")
+
+
+def test_every_lint_finding_has_its_heading_and_no_heading_lacks_its_check() -> None:
+    assert headings("lint") - {"Lint"} == set(CHECKS)
 
 
 def test_every_command_and_flag_is_documented() -> None:

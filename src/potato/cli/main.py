@@ -18,6 +18,7 @@ from potato.errors import FAILED, INTERRUPTED, OK, USAGE, PotatoError
 COMMANDS: Final = {
     "init": "Set Potato up in this repository.",
     "validate": "Check a config and its agents.",
+    "lint": "Find what is allowed in a config and hardly meant.",
     "explain": "Say what would run for an event, and why (not).",
     "run": "Route one event and run its agents.",
     "demo": "Show the whole way on real deliveries, offline.",

@@ -41,4 +41,14 @@ _ALL: Final = (
             "Lists public names a pull request adds without touching documentation."),
 )  # fmt: skip
 
+PROPOSES: Final[dict[str, frozenset[str]]] = {
+    "router": frozenset({"route_agents"}),
+    "triage": frozenset({"apply_labels", "remove_labels", "comment", "request_review"}),
+    "ci_guard": frozenset({"block"}),
+    "coverage": frozenset({"open_pr", "create_issue"}),
+    "security": frozenset({"create_check"}),
+    "documentation": frozenset({"comment"}),
+}
+"""What the code of each built-in agent may propose, if granted."""
+
 BUILTINS: Final = {builtin.name: builtin for builtin in _ALL}

@@ -42,9 +42,10 @@ class Config:
 
 @dataclass(slots=True)
 class Loaded:
-    """`config` is absent when there are errors; `problems` are errors and warnings in file order."""
+    """`config` is absent when there are errors, `tree` knows where its parts stand; `problems` are errors and warnings in file order."""
 
     config: Config | None
+    tree: Tree
     problems: list[Problem] = field(default_factory=list[Problem])
 
     def require(self) -> Config:
@@ -99,7 +100,7 @@ class _Loading:
         if self.tree.data is None and not self.tree.problems:
             self.tree.problem(0, "empty-file", "there is nothing in it.", "Write at least 'version: 1'.")
         if self.tree.data is None:
-            return Loaded(None, self._sorted())
+            return Loaded(None, self.tree, self._sorted())
         bound(self.tree)
         document = validate(Document, self.tree) or salvage(self.tree.data)
         reader = AgentReader(self.tree, self.folder, document.defaults)
@@ -112,7 +113,7 @@ class _Loading:
         unenforced = check_policies(self.tree, document.policies)
         problems = self._sorted()
         if any(problem.severity == "error" for problem in problems):
-            return Loaded(None, problems)
+            return Loaded(None, self.tree, problems)
         ready = {name: spec for name, spec in agents.items() if spec is not None}
         guards = frozenset(name for name, spec in ready.items() if spec.role == "guard")
         config = Config(
@@ -125,7 +126,7 @@ class _Loading:
             unenforced=unenforced,
             protected=frozenset(map(_in_repository, (self.path, *(os.path.join(self.folder, file) for file in reader.files)))),
         )
-        return Loaded(config, problems)
+        return Loaded(config, self.tree, problems)
 
     def _sorted(self) -> list[Problem]:
         own = sorted(dict.fromkeys(self.tree.problems), key=lambda p: (p.line, p.column))

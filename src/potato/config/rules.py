@@ -60,6 +60,11 @@ def _expression(tree: Tree, index: int, model: RuleModel) -> tuple[str, Node] | 
     return None if any(finding.severity == "error" for finding in findings) else (text, node)
 
 
+def expression_place(tree: Tree, index: int, value: str) -> Callable[[int], int]:
+    """From offsets in the expression of a rule to offsets in the file."""
+    return _expression_text(tree, tree.places["routing", index, "if"], value)[1]
+
+
 def _expression_text(tree: Tree, place: Place, value: str) -> tuple[str, Callable[[int], int]]:
     """The expression as written, and a function from its offsets to the file's."""
     source, start = tree.source[place.start : place.end], place.start

@@ -45,7 +45,7 @@ def witness(term: Term, budget: Budget) -> dict[str, Value] | None:
         by_field[clause.test.field].append(clause)
     unsure = False
     known: dict[tuple[str, frozenset[str] | None], Value | _No | Undecided] = {}
-    for event in _EVENTS:
+    for event in _possible_events(by_field.get("event", ())):
         budget.step()
         if not all(predicate_of(clause.test)(event) is clause.wanted for clause in by_field.get("event", ())):
             continue
@@ -58,6 +58,12 @@ def witness(term: Term, budget: Budget) -> dict[str, Value] | None:
     if unsure:
         raise Undecided
     return None
+
+
+def _possible_events(clauses: Sequence[Clause]) -> Iterable[str]:
+    """Those that a clause names, or all; each is still to be checked against all clauses."""
+    named = [operands_of(clause.test) for clause in clauses if clause.wanted and clause.test.op in ("==", "in")]
+    return [event for event in min(named, key=len) if event in ANY] if named else _EVENTS
 
 
 def _fields(event: str, by_field: dict[str, list[Clause]], known: dict[Any, Any], budget: Budget) -> dict[str, Value]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from potato.audit.verify import Verdict
     from potato.config.loader import Config
     from potato.hub.workflow import Hub
-    from potato.ports import Forge, Notifier, Runner, Store
+    from potato.ports import Archive, Forge, Notifier, Runner, Store
 
 
 class SystemClock:
@@ -42,6 +42,21 @@ def open_store(url: str, *, create: bool = True) -> tuple[Store, Engine]:
 
     engine = open_engine(url, create=create)
     return SqlStore(engine, append, SystemClock()), engine
+
+
+def open_archive(path: str, since: datetime | None = None) -> Archive:
+    """Past events: a database of ours (a path or URL), a folder of deliveries, or one file of them.
+
+    Raises `UsageError` if there is nothing, and `PotatoError` if a database cannot be used.
+    """
+    from potato.forges.local.archive import FileArchive, is_database
+
+    if "://" in path or is_database(path):
+        from potato.store.archive import SqlArchive
+        from potato.store.engine import open_engine
+
+        return SqlArchive(open_engine(path if "://" in path else f"sqlite:///{path}", create=False), since)
+    return FileArchive(path, since)
 
 
 def verify_log(url: str, expected: tuple[int, str] | None = None) -> Verdict:
@@ -88,4 +103,4 @@ def make_hub(config: Config, store: Store, forge: Forge, notifier: Notifier, env
     return Hub(config, store, forge, make_runners(), InlineDurable(), SystemClock(), notifier, environ)
 
 
-__all__ = ["make_forge", "make_hub", "make_local_forge", "make_runners", "open_store", "read_facts", "verify_log"]
+__all__ = ["make_forge", "make_hub", "make_local_forge", "make_runners", "open_archive", "open_store", "read_facts", "verify_log"]

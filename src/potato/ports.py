@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
@@ -259,6 +259,46 @@ class Store(Protocol):
 
     def runs(self, limit: int | None = None) -> list[RunRecord]:
         """All runs, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One past event. `source` finds it again; `facts` are what was known then, `decision` what was decided, where that was kept."""
+
+    source: str
+    event: str
+    body: bytes
+    received_at: datetime | None = None
+    facts: Facts | None = None
+    decision: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """Something in an archive that cannot be read, and why."""
+
+    source: str
+    reason: str
+
+
+class Archive(Protocol):
+    """Past events: a database of ours, or files."""
+
+    def size(self) -> int | None:
+        """About how many there are; `None` where counting them means reading them."""
+        ...
+
+    def read(self) -> Iterator[Recorded | Damaged]:
+        """Each event, one at a time. What is damaged is told and skipped."""
+        ...
+
+    def find(self, source: str) -> Recorded | None:
+        """One event by its source."""
+        ...
+
+    def seconds(self) -> Mapping[str, float]:
+        """Agent -> the mean time its runs took, where that is known."""
         ...
 
 

@@ -143,6 +143,15 @@ def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
     assert "denied" not in potato("run", "--event", "pull_request", "--payload", "event.json", cwd=tmp_path).out
 
 
+def test_the_page_on_tests_prints_what_is_printed(tmp_path: Path) -> None:
+    page = DOCS / "how-to" / "test-rules.md"
+    for language in ("yaml", "yaml-tests"):
+        for title, content in blocks(page, language):
+            (tmp_path / title).write_text(content)
+    done = potato("test", cwd=tmp_path)
+    assert "$ potato test\n" + done.out + done.err == next(shown for _, shown in blocks(page, "console"))
+
+
 def test_the_readmes_explanation_is_what_is_printed(tmp_path: Path) -> None:
     (_, shown), *_ = blocks(ROOT / "README.md", "text")
     (_, config), *_ = blocks(ROOT / "README.md", "yaml")

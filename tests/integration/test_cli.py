@@ -449,3 +449,25 @@ def test_init_writes_what_validates(tmp_path: Path, launcher: bool) -> None:
     again = potato("init", cwd=tmp_path)
     assert "written" not in again.out
     assert "kept     orchestrator.yml" in again.out
+
+
+def test_why_not_names_the_nearest_rules_and_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "orchestrator.yml").write_text("""routing:
+  - {name: far, if: 'event == "push" && number > 3 && trusted', run: [codex_triage]}
+  - {name: near, if: 'event == "pull_request" && !(number == 2)', run: [codex_triage, ci_triage_guard]}
+  - {name: ends, if: 'action == "opened"', run: [codex_router], stop: true}
+  - {name: late, if: 'event == "pull_request"', run: [security_scanner]}
+""")
+    options = ("--event", "pull_request", "--payload", DELIVERIES / "pull_request.opened.json")
+    told = potato("explain", *options, "--why-not", "codex_triage", "--json", cwd=tmp_path).json["why_not"]
+    assert told["agent"] == "codex_triage"
+    assert [(rule["name"], [clause["text"] for clause in rule["failed"]]) for rule in told["rules"]] == [
+        ("near", ["!(number == 2)"]),
+        ("far", ['event == "push"', "number > 3"]),
+    ]
+    stopped = potato("explain", *options, "--why-not", "security_scanner", cwd=tmp_path).out
+    assert "rule ends (line 4) has stop: true and matched" in stopped
+    runs = potato("explain", *options, "--why-not", "codex_router", cwd=tmp_path)
+    assert (runs.code, "codex_router runs: asked for by rule ends" in runs.out) == (0, True)
+    typo = potato("explain", *options, "--why-not", "codex_tirage", cwd=tmp_path)
+    assert (typo.code, "Did you mean 'codex_triage'?" in typo.err) == (2, True)

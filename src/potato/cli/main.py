@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "init": "Set Potato up in this repository.",
     "validate": "Check a config and its agents.",
     "lint": "Find what is allowed in a config and hardly meant.",
+    "test": "Run the tests of the rules, and say what they leave untried.",
+    "backtest": "Say what a draft of the rules would have done to past events.",
     "explain": "Say what would run for an event, and why (not).",
     "run": "Route one event and run its agents.",
     "demo": "Show the whole way on real deliveries, offline.",

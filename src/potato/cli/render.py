@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,12 +14,18 @@ from potato.core.foreign import as_list
 from potato.core.text import inert
 
 if TYPE_CHECKING:
+    from potato.core.coverage import Coverage, Gap
+    from potato.core.difference import Difference
     from potato.core.event import Event, Facts
     from potato.core.expression import Trace
+    from potato.core.nearest import Miss
     from potato.core.routing import Decision
     from potato.ports import ProposalRecord, RunRecord
 
 _LOG_LINES: Final = 5
+_NEAREST: Final = 5
+_GAPS: Final = 20
+_CHANGES: Final = 20
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 _RESULTS: Final = {"matched": _MARKS[True], "unmatched": _MARKS[False], "unknown": _MARKS[None]}
 STATES: Final = {
@@ -88,6 +95,33 @@ def show_decision(decision: Decision, facts: Facts) -> None:
         line(2, f"{assignment.agent} is held: rule {', '.join(assignment.rules)} is unknown", ("?", "yellow"))
 
 
+def show_why_not(agent: str, decision: Decision, misses: Sequence[Miss], routers: Sequence[str]) -> None:
+    """Why an agent does not run: what failed in the rules that would have run it, the nearest first."""
+    click.echo()
+    assigned = next((a for a in decision.assignments if a.agent == agent), None)
+    if assigned:
+        behind = f", behind {', '.join(assigned.after)}" if assigned.after else ""
+        line(0, f"{agent} runs{behind}: asked for by rule {', '.join(assigned.rules)}", _MARKS[True], bold=True)
+    elif any(a.agent == agent for a in decision.held):
+        line(0, f"{agent} is held, for a rule that would run it is unknown", _MARKS[None], bold=True)
+    else:
+        line(0, f"{agent} does not run", _MARKS[False], bold=True)
+    if not misses and not assigned:
+        line(4, "No rule names it.")
+    for miss in misses[:_NEAREST]:
+        click.echo()
+        rule = miss.outcome.rule
+        failed = f"{len(miss.failed)} clause{'' if len(miss.failed) == 1 else 's'} in the way"
+        line(0, f"{rule.name}  {miss.outcome.result}", _RESULTS[miss.outcome.result], f"line {rule.line}, {failed}", bold=True)
+        for trace in miss.failed:
+            _show_trace(trace, 4)
+    if len(misses) > _NEAREST:
+        line(0, f"and {len(misses) - _NEAREST} more rules that name it; --json has them")
+    if routers and not assigned:
+        click.echo()
+        line(0, f"{', '.join(routers)} runs for this event and could route to it.", ("!", "yellow"))
+
+
 def show_rules(decision: Decision) -> None:
     """One line a rule: what it runs, or the clause that kept it from matching."""
     for outcome in decision.outcomes():
@@ -142,6 +176,74 @@ def _show_proposal(proposal: ProposalRecord, told: str) -> None:
     mark = ("✗", "red") if effect and effect.state == "failed" else _VERDICTS[proposal.verdict]
     state = effect.state if effect else VERDICT_WORDS[proposal.verdict]
     line(4, f"{proposal.kind}  {state}", mark, "" if told.endswith(text) else text)
+
+
+def show_tests(tests: Iterable[tuple[str, str, Sequence[str]]]) -> None:
+    """Each test by name and place, with what failed in it."""
+    for name, place, failures in tests:
+        line(0, name, _MARKS[not failures], place, bold=bool(failures))
+        for failure in failures:
+            line(4, failure)
+
+
+def show_coverage(coverage: Coverage) -> None:
+    """How much the tests have tried, and what they have not, by rule."""
+    counts = coverage.counts()
+    heading(f"Coverage {coverage.percent():.0f} %")
+    rows = [
+        (what, f"{counts[f'{what}_true']} of {counts[what]} made true", f"{counts[f'{what}_false']} made false")
+        for what in ("rules", "clauses")
+    ]
+    table(rows, indent=2)
+    gaps: dict[int, list[Gap]] = {}
+    for gap in coverage.gaps():
+        gaps.setdefault(gap.rule, []).append(gap)
+    for number, found in list(gaps.items())[:_GAPS]:
+        rule = coverage.table.rules[number]
+        line(2, rule.name, ("!", "yellow"), f"line {rule.line}")
+        for gap in found:
+            line(6, ("" if gap.whole else f"{gap.text[:200]}  ") + f"never {str(gap.never).lower()}")
+    if len(gaps) > _GAPS:
+        line(2, f"and {len(gaps) - _GAPS} more rules; --format json has them")
+
+
+def show_difference(difference: Difference, rows: Sequence[Mapping[str, Any]], again: str, *, priced: bool) -> None:
+    """Which agents would run more and less, by agent, rule and repository, each with an event that shows it."""
+    line(0, f"{difference.events:,} events, {difference.changed:,} decided otherwise", bold=True)
+    days = difference.days()
+    if days is not None:
+        line(0, f"over {days:.1f} days")
+    columns = {"before": "before", "after": "after"}
+    if days is not None:
+        columns |= {"more_runs_per_day": "runs a day", "more_seconds_per_day": "seconds a day"}
+        columns |= {"more_cost_per_day": "cost a day"} if priced else {}
+    if rows:
+        heading("Runs")
+        cells = [[str(row["agent"]), *(_amount(row[key], signed=key.startswith("more")) for key in columns)] for row in rows]
+        table(cells, indent=2, header=["agent", *columns.values()])
+    titles = {"gained": "Gained", "lost": "Lost", "held": "Held, for a fact that was not kept is unknown"}
+    for change, title in titles.items():
+        found = sorted(((key, tally) for key, tally in difference.tallies.items() if key[0] == change), key=lambda item: -item[1].count)
+        if found:
+            heading(title)
+        for (_, rule, agent), tally in found[:_CHANGES]:
+            line(2, f"{tally.count:,} x {agent} by {rule}", {"gained": ("+", "green"), "lost": ("-", "red")}.get(change, _MARKS[None]))
+            click.echo(inert(f"      {again} {shlex.quote(tally.example)}"))  # on one line, to be copied
+        if len(found) > _CHANGES:
+            line(2, f"and {len(found) - _CHANGES} more; --json has them")
+    if difference.repositories:
+        heading("By repository")
+        most = sorted(difference.repositories.items(), key=lambda item: -item[1].total())
+        table([(name, f"+{counts['gained']}", f"-{counts['lost']}", f"{counts['held']} held" if counts["held"] else "")
+               for name, counts in most[:_CHANGES]], indent=2)  # fmt: skip
+        if len(most) > _CHANGES:
+            line(2, f"and {len(most) - _CHANGES} more; --json has them")
+
+
+def _amount(value: float | None, *, signed: bool) -> str:
+    if value is None:
+        return "?"
+    return f"{value:+,.1f}" if signed else f"{value:,}"
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: int = 0, header: Sequence[str] | None = None) -> None:

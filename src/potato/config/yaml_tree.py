@@ -28,7 +28,10 @@ Path = tuple[str | int, ...]
 
 
 class Place(NamedTuple):
-    """Offsets into the source, in characters; `style` is YAML's indicator of a scalar (`'`, `"`, `|`, `>`) or empty."""
+    """Offsets into the source, in characters; `style` is YAML's indicator (`'`, `"`, `|`, `>`, `[`, `{`) or empty.
+
+    A list or mapping in block style has no end of its own: it ends with its last part.
+    """
 
     start: int
     end: int
@@ -127,6 +130,7 @@ def _hint(source: str, offset: int) -> str:
 class _Reader:
     def __init__(self, tree: Tree, loader: yaml.CSafeLoader) -> None:
         self._tree = tree
+        self._ended = 0
         self._next = cast("Callable[[], yaml.Event]", cast("Any", loader).get_event)
 
     def document(self) -> None:
@@ -164,9 +168,12 @@ class _Reader:
             self._tree.problem(start, "no-tags", f"the tag {str(tag)[:60]!r} is not allowed.", "Quote a value that starts with '!'.")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, path, start)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self._sequence(path, start)
-        return self._mapping(path, start)
+        listed = isinstance(event, yaml.SequenceStartEvent)
+        self._tree.places[path] = Place(start, start)
+        filled = self._sequence(path) if listed else self._mapping(path)
+        if cast("Any", event).flow_style:
+            self._tree.places[path] = Place(start, self._ended, "[" if listed else "{")
+        return filled
 
     def _scalar(self, event: Any, path: Path, start: int) -> str | None:  # noqa: ANN401 - PyYAML's events are untyped
         style = event.style or ""
@@ -176,15 +183,14 @@ class _Reader:
             return None
         return cast("str", text.replace(_BANG, "!") if _BANG in text else text)
 
-    def _sequence(self, path: Path, start: int) -> list[Any]:
+    def _sequence(self, path: Path) -> list[Any]:
         items: list[Any] = []
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             items.append(self._value(event, (*path, len(items))))
-        self._tree.places[path] = Place(start, start)
+        self._ended = cast("Any", event).end_mark.index
         return items
 
-    def _mapping(self, path: Path, start: int) -> dict[str, Any]:
-        self._tree.places[path] = Place(start, start)
+    def _mapping(self, path: Path) -> dict[str, Any]:
         items: dict[str, Any] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             at = self._start(event)
@@ -196,4 +202,5 @@ class _Reader:
             below = (*path, key)
             self._tree.keys[below] = Place(at, at + len(key))
             items[key] = self._value(self._next(), below)
+        self._ended = cast("Any", event).end_mark.index
         return items

@@ -67,6 +67,14 @@ _FIELDS = (
     Field("environment", "string", _DEPLOYMENTS, "the deployment's environment"),
 )  # fmt: skip
 
+LACKING: Final[dict[Fact, frozenset[str]]] = {
+    "paths": _PULLS | {"issue_comment"},
+    "jobs": frozenset({"workflow_run"}),
+    "pull_request": frozenset({"issue_comment"}),
+    "trusted": ANY,
+}
+"""Fact -> the events whose payload lacks it, so that it must be fetched."""
+
 FIELDS: Final = {field.name: field for field in _FIELDS}
 
 _CONCLUSIONS = frozenset("success failure neutral cancelled timed_out action_required stale skipped startup_failure".split())

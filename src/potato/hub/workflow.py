@@ -19,6 +19,7 @@ from potato.core.canonical import digest
 from potato.core.event import Event, Facts, with_facts
 from potato.core.gate import Setting, Verdict, judge
 from potato.core.proposal import Action, RouteAgents
+from potato.core.record import record_of
 from potato.core.routing import Assignment, Decision, Priority, decide
 from potato.core.run import TERMINAL, State
 from potato.core.secret_scan import leaked
@@ -27,7 +28,6 @@ from potato.errors import AuthError, PotatoError, UsageError
 from potato.hub import entries
 from potato.hub.guards import passage
 from potato.hub.intake import accept
-from potato.hub.record import record_of
 from potato.ports import (
     AgentSpec,
     Clock,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from potato.config.lint.subject import Subject, clause, tests
+from potato.config.lint.subject import Subject, clause
 from potato.core.analysis import Clause, Undecided
+from potato.core.expression import clauses_of
 from potato.core.expression.nodes import Regex, Test
 from potato.errors import Problem
 
@@ -37,7 +38,7 @@ def _wanted_labels(subject: Subject, number: int) -> list[Test]:
     """The clauses by which the rule asks for a label."""
     every = subject.terms(number) or []
     wanted = {literal.test for term in every for literal in term if literal.wanted}
-    return [test for test in tests(subject.rules[number].node) if test.field == "label" and test in wanted and _asks(test)]
+    return [test for test in clauses_of(subject.rules[number].node) if test.field == "label" and test in wanted and _asks(test)]
 
 
 def _asks(test: Test) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from potato.config.lint.subject import Subject, tests
+from potato.config.lint.subject import Subject
+from potato.core.expression import clauses_of
 from potato.core.expression.pattern import is_literal
 from potato.errors import Problem
 
@@ -16,7 +17,7 @@ _FREE_TEXT = frozenset({"title", "body"})
 def check(subject: Subject) -> Iterator[Problem]:
     """One finding for each such clause."""
     for number, rule in enumerate(subject.rules):
-        for test in tests(rule.node):
+        for test in clauses_of(rule.node):
             text = test.operand
             if test.field in _FREE_TEXT and test.op in ("~", "!~") and isinstance(text, str) and is_literal(text):
                 equal = "==" if test.op == "~" else "!="

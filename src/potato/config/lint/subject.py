@@ -9,8 +9,8 @@ from potato.config.loader import Config, Loaded
 from potato.config.rules import expression_place
 from potato.config.yaml_tree import Path, Tree
 from potato.core.analysis import Budget, Clause, Term, Undecided, terms, witness
-from potato.core.expression import Node, possible_events
-from potato.core.expression.nodes import And, Not, Or, Test
+from potato.core.expression import possible_events
+from potato.core.expression.nodes import Test
 from potato.core.routing import Rule
 from potato.core.value import Value
 from potato.errors import Problem
@@ -117,15 +117,3 @@ class Subject:
 def clause(field: str, op: str, operand: str) -> Clause:
     """A clause that stands in no rule."""
     return Clause(Test(field, "~" if op == "~" else "==", operand, (0, 0), (0, 0), (0, 0)), wanted=True)
-
-
-def tests(node: Node) -> Iterator[Test]:
-    """Every clause of an expression, in order."""
-    match node:
-        case Test():
-            yield node
-        case Not():
-            yield from tests(node.item)
-        case And() | Or():
-            for item in node.items:
-                yield from tests(item)

@@ -3,7 +3,7 @@
 The grammar stands in `parser.py`; the fields in `potato.core.fields`.
 """
 
-from potato.core.expression.check import Finding, check, fields_of, possible_events
+from potato.core.expression.check import Finding, check, clauses_of, fields_of, possible_events
 from potato.core.expression.compile import Evaluate, compile_expression
 from potato.core.expression.lexer import ExpressionError
 from potato.core.expression.nodes import Node
@@ -20,6 +20,7 @@ __all__ = [
     "Reading",
     "Trace",
     "check",
+    "clauses_of",
     "compile_expression",
     "fields_of",
     "parse",

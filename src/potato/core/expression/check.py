@@ -166,6 +166,17 @@ def _check_values(test: Test, field: Field, events: frozenset[str]) -> Iterator[
             yield Finding("unknown-value", f"'{operand}' is no {field.name}{where}.", test.operand_span, hint)
 
 
+def clauses_of(node: Node) -> list[Test]:
+    """Every clause of the expression, in the order of the text."""
+    match node:
+        case Test():
+            return [node]
+        case Not():
+            return clauses_of(node.item)
+        case And() | Or():
+            return [test for item in node.items for test in clauses_of(item)]
+
+
 def fields_of(node: Node) -> frozenset[str]:
     """The fields that the expression reads."""
     match node:

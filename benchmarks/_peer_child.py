@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 Event = dict[str, Any]
 Programs = Mapping[str, str]
 IN_ONE: Final = 100  # rules in one CEL program, far below cel-cpp's limit of 100,000 characters
+ITERATIONS: Final = 3_000  # of lists in one program, below cel-cpp's budget of 10,000 with up to three clauses on lists a rule
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def cel_expr_python(programs: Programs, events: Sequence[Event]) -> Engine:
     cel: Any = importlib.import_module("cel_expr_python.cel")
     types = {str: cel.Type.STRING, int: cel.Type.INT, bool: cel.Type.BOOL, list: cel.Type.List(cel.Type.STRING)}
     environment = cel.NewEnv(variables={name: types[type(value)] for event in events for name, value in event.items()})
-    lists = [(indices, environment.compile(text).eval) for indices, text in in_lists(programs)]
+    lists = [(indices, environment.compile(text).eval) for indices, text in in_lists(programs, events)]
 
     def evaluate(activation: Any) -> list[int]:  # noqa: ANN401 - the peer's
         matched: list[int] = []
@@ -62,11 +63,11 @@ def cel_expr_python(programs: Programs, events: Sequence[Event]) -> Engine:
     return Engine(environment.Activation, evaluate)
 
 
-def cel_python(programs: Programs, _: Sequence[Event]) -> Engine:
+def cel_python(programs: Programs, events: Sequence[Event]) -> Engine:
     """Pure Python, transpiled to Python. It loads all variables for each program, so many rules are one list. Not safe in threads."""
     celpy: Any = importlib.import_module("celpy")
     environment = celpy.Environment(runner_class=celpy.CompiledRunner)
-    lists = [(indices, environment.program(environment.compile(text)).evaluate) for indices, text in in_lists(programs)]
+    lists = [(indices, environment.program(environment.compile(text)).evaluate) for indices, text in in_lists(programs, events)]
 
     def convert(event: Event) -> dict[str, Any]:
         return {name: celpy.json_to_cel(value) for name, value in event.items()}
@@ -77,10 +78,12 @@ def cel_python(programs: Programs, _: Sequence[Event]) -> Engine:
     return Engine(convert, evaluate)
 
 
-def in_lists(programs: Programs) -> list[tuple[list[int], str]]:
+def in_lists(programs: Programs, events: Sequence[Event]) -> list[tuple[list[int], str]]:
     """CEL texts joined to programs that each return a list of truths, with the rules' indices."""
     items = [(int(index), text) for index, text in programs.items()]
-    parts = [items[start : start + IN_ONE] for start in range(0, len(items), IN_ONE)]
+    longest = max(len(cast("list[str]", value)) for event in events for value in event.values() if isinstance(value, list))
+    step = max(1, min(IN_ONE, ITERATIONS // max(longest, 1)))
+    parts = [items[start : start + step] for start in range(0, len(items), step)]
     return [([index for index, _ in part], f"[{', '.join(text for _, text in part)}]") for part in parts]
 
 

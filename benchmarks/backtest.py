@@ -20,10 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "tests/counterparts/node_modules/@octokit/webhooks-examples/api.github.com/index.json"
 CONFIG = ROOT / "examples/specification/orchestrator.yml"
 SIZES = (1_000, 10_000, 100_000)
-CHILD = """import resource, sys
+CHILD = """import sys
 from potato.cli.main import main
 code = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(peak.split()[1], file=sys.stderr)
 sys.exit(code)
 """
 

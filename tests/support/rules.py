@@ -16,7 +16,8 @@ LISTS = st.lists(PATHS, max_size=4).map(tuple)
 SCALAR = st.one_of(WORDS, st.just(UNKNOWN), st.none())
 MANY = st.one_of(LISTS, LISTS.map(Partial), st.just(UNKNOWN), st.none())
 EVENTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-    {"title": SCALAR, "author": SCALAR, "label": MANY, "path": MANY, "draft": st.sampled_from([True, False, UNKNOWN, None]),
+    {"event": st.sampled_from(["pull_request", "push", "issues", None]), "title": SCALAR, "author": SCALAR, "label": MANY, "path": MANY,
+     "draft": st.sampled_from([True, False, UNKNOWN, None]),
      "number": st.one_of(st.integers(-2, 9), st.just(UNKNOWN), st.none())}
 ).map(lambda fields: {name: value for name, value in fields.items() if value is not None})  # fmt: skip
 PULL_REQUESTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -47,6 +48,9 @@ CLAUSES = st.one_of(
     st.builds("number {} {}".format, st.sampled_from(["==", "!=", "<", ">="]), st.integers(-2, 9)),
     st.builds("draft {} {}".format, st.sampled_from(["==", "!="]), st.sampled_from(["true", "false"])),
     st.just("draft"),
+    st.builds('event {} "{}"'.format, st.sampled_from(["==", "!=", "~", "!~"]), st.sampled_from(["pull_request", "push"])),
+    st.just('event in ["pull_request", "push"]'),
+    st.just('event ~ "pu*"'),
 )
 EXPRESSIONS: st.SearchStrategy[str] = st.recursive(
     CLAUSES,

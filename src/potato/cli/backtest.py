@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 from collections.abc import Mapping
 from shlex import quote
@@ -110,7 +111,7 @@ async def _compare(archive: Archive, draft: Config, base: Config | None, damaged
 
     size = archive.size()
     forge = make_local_forge({})
-    with click.progressbar(length=size or 0, label="deciding", file=sys.stderr, show_pos=True, show_percent=bool(size)) as bar:
+    with click.progressbar(itertools.count(), length=size, label="deciding", file=sys.stderr, show_pos=True) as bar:
         return await backtest(archive, draft, base, forge, normalise, tell, lambda: bar.update(1))
 
 

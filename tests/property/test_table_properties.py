@@ -46,7 +46,7 @@ def test_the_fused_function_is_right_or_says_that_it_cannot_know(rules: list[Rul
     answer = fuse([rule.node for rule in rules])(Reading(fields))
     results = one_by_one(rules, fields)
     if answer is None:
-        assert any(value is UNKNOWN or isinstance(value, Partial) for value in fields.values())
+        assert any(value is UNKNOWN or isinstance(value, Partial) for value in fields.values()) or "\0" in str(fields.get("path"))
     else:
         assert answer == [number for number, result in enumerate(results) if result]
         assert None not in results
@@ -117,3 +117,12 @@ def test_deep_paths_are_found_by_every_directory_that_can_stand_in_a_glob(paths:
         shape = shape_of(f"{directory}**", in_path=True)
         if shape:
             assert shape.key in Reading({"path": tuple(paths)}).keys("path", shape.name)
+
+
+def test_a_nul_in_a_glob_or_a_path_finds_nothing_across_paths() -> None:
+    rules = [rule(f'path ~ "{glob}"', n) for n, glob in enumerate(["a\0b/**", "a\0b", "**/a\0b/**", "x/**"])]
+    for paths in (("a", "b/c"), ("a\0b/c",), ("x/\0",), ("q\0x/y",)):
+        reading = Reading({"path": paths})
+        answer = fuse([each.node for each in rules])(reading)
+        expected = [n for n, result in enumerate(one_by_one(rules, {"path": paths})) if result]
+        assert answer in (None, expected)

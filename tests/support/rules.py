@@ -12,7 +12,7 @@ from potato.core.value import UNKNOWN, Partial
 
 WORDS = st.sampled_from(["a", "b", "ab", "a/b", "src/x.py", ""])
 PATHS = st.one_of(WORDS, st.text("ab/.", max_size=7))
-LISTS = st.lists(PATHS, max_size=4).map(tuple)
+LISTS = st.lists(PATHS, max_size=6).map(tuple)
 SCALAR = st.one_of(WORDS, st.just(UNKNOWN), st.none())
 MANY = st.one_of(LISTS, LISTS.map(Partial), st.just(UNKNOWN), st.none())
 EVENTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -29,14 +29,18 @@ PULL_REQUESTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 GLOBS = st.one_of(
     st.lists(st.sampled_from(["a", "b", "/", "*", "**", "?", "."]), max_size=5).map("".join),
     st.builds("{}{}{}".format, st.sampled_from(["", "a/", "a/b/", "b/"]), st.sampled_from(["", "**/"]),
-              st.sampled_from(["*", "**", "a", "b", "*.a", "*.b", "*a", "a*", "?"])),
+              st.sampled_from(["*", "**", "a", "b", "*.a", "*.b", "*a", "a*", "?", "b/**", "a/b/**", "*/a", "b*.a"])),
 )  # fmt: skip
 CLAUSES = st.one_of(
     st.builds('{} {} "{}"'.format, st.sampled_from(["title", "author"]), st.sampled_from(["==", "!="]), WORDS),
     st.builds('{} {} "{}"'.format, st.sampled_from(["title", "author"]), st.sampled_from(["~", "!~"]), GLOBS),
     st.builds('{} in ["{}", "{}"]'.format, st.sampled_from(["title", "author", "label"]), WORDS, WORDS),
     st.builds('{} {} "{}"'.format, st.sampled_from(["label", "path"]), st.sampled_from(["~", "=="]), GLOBS),
-    st.builds("path ~ /{}/".format, st.sampled_from(["a", "^b", "[ab]+$"])),
+    st.builds(
+        "{}(path ~ /{}/)".format,
+        st.sampled_from(["any", "all", "none"]),
+        st.sampled_from(["a", "^b", "[ab]+$", r"\bb", "[^a]b", r"\Aa", "^$"]),
+    ),
     st.builds(
         '{}({} {} "{}")'.format,
         st.sampled_from(["any", "all", "none"]),

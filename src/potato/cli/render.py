@@ -89,10 +89,10 @@ def show_decision(decision: Decision, facts: Facts) -> None:
         _show_trace(outcome.trace, 4, top=True)
     heading("Agents to run" if decision.assignments else "No agent runs")
     rows = [(a.agent + (f" (any of {', '.join(a.any_of)})" if a.any_of else ""), a.priority.label,
-             f"by {', '.join(a.rules)}" + (f", after {', '.join(a.after)}" if a.after else "")) for a in decision.assignments]  # fmt: skip
+             f"by {a.by}" + (f", after {', '.join(a.after)}" if a.after else "")) for a in decision.assignments]  # fmt: skip
     table(rows, indent=2)
     for assignment in decision.held:
-        line(2, f"{assignment.agent} is held: rule {', '.join(assignment.rules)} is unknown", ("?", "yellow"))
+        line(2, f"{assignment.agent} is held: rule {assignment.by} is unknown", ("?", "yellow"))
 
 
 def show_why_not(agent: str, decision: Decision, misses: Sequence[Miss], routers: Sequence[str]) -> None:
@@ -101,7 +101,7 @@ def show_why_not(agent: str, decision: Decision, misses: Sequence[Miss], routers
     assigned = next((a for a in decision.assignments if a.agent == agent), None)
     if assigned:
         behind = f", behind {', '.join(assigned.after)}" if assigned.after else ""
-        line(0, f"{agent} runs{behind}: asked for by rule {', '.join(assigned.rules)}", _MARKS[True], bold=True)
+        line(0, f"{agent} runs{behind}: asked for by rule {assigned.by}", _MARKS[True], bold=True)
     elif any(a.agent == agent for a in decision.held):
         line(0, f"{agent} is held, for a rule that would run it is unknown", _MARKS[None], bold=True)
     else:

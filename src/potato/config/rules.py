@@ -13,6 +13,7 @@ from potato.core.expression import ExpressionError, Node, check, parse
 from potato.core.routing import Priority, Rule
 from potato.core.text import did_you_mean
 
+MANY_RULES: Final = 20_000
 _TRAILING_COMMENT: Final = re.compile(r"[ \t]+#")
 _BLOCK_HEADER: Final = re.compile(r"[|>][^\n]*\n")
 
@@ -21,6 +22,9 @@ def read_rules(tree: Tree, document: Document, defined: Collection[str]) -> list
     """Every rule that can be compiled; what is wrong with the others stands in the tree."""
     names: dict[str, int] = {}
     rules: list[Rule] = []
+    if len(document.routing) > MANY_RULES:
+        tree.problem(tree.at(("routing",), key=True), "many-rules", f"{len(document.routing):,} rules take long to load.",
+                     "Let one rule serve many repositories by a glob, or give teams a config each.", "warning")  # fmt: skip
     for index, model in enumerate(document.routing):
         line, _ = tree.position(tree.at(("routing", index)))
         name = model.name or f"r{line}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -16,13 +16,14 @@ from potato.core.value import UNKNOWN, Partial, Truth
 
 Result = Literal["matched", "unmatched", "unknown"]
 
-LOOP_RULES: Final = 150
+LOOP_RULES: Final = 200
 """Up to here evaluating every rule is faster than looking up which can matter (`dev.py bench rules`)."""
 
 HOT: Final = 50
 """Events after which a table's rules are fused: that takes about as long as this many events."""
 
 _REMEMBERED: Final = 4096
+_NAMED: Final = 5
 
 
 class Priority(IntEnum):
@@ -156,6 +157,12 @@ class Assignment:
     after: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
 
+    @property
+    def by(self) -> str:
+        """The rules as text; of many, the first few."""
+        more = len(self.rules) - _NAMED
+        return ", ".join(self.rules[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
     def as_json(self) -> dict[str, Any]:
         """The shape of `assignments[]` in `explain --json`."""
         shape = {"agent": self.agent, "rules": list(self.rules), "priority": self.priority.label, "after": list(self.after)}
@@ -229,27 +236,32 @@ def _overruled(by: Rule, why: Trace, *, result: Truth) -> Trace:
 
 def assignments(rules: Sequence[Rule], guards: frozenset[str]) -> tuple[Assignment, ...]:
     """What the rules ask for: by priority, guards first, then in file order."""
-    merged: dict[str, Assignment] = {}
+    asked: dict[str, _Asked] = {}
     for rule in rules:
-        gates = tuple(group[0] for group in rule.run if group[0] in guards)
+        gates = [group[0] for group in rule.run if group[0] in guards]
         for group in rule.run:
-            agent = group[0]
-            after = () if agent in guards else gates
-            asked = Assignment(agent, (rule.name,), rule.priority, after, group if len(group) > 1 else ())
-            merged[agent] = _merge(merged[agent], asked) if agent in merged else asked
+            entry = asked.setdefault(group[0], _Asked(rule.priority, group))
+            entry.rules[rule.name] = None
+            entry.after.update(dict.fromkeys(() if group[0] in guards else gates))
+            entry.priority = min(entry.priority, rule.priority)
+            entry.group = entry.group if entry.group == group else group[:1]
+    merged = {agent: entry.assignment(agent) for agent, entry in asked.items()}
     urgency = _inherited(merged)
     order = sorted(merged.values(), key=lambda a: (urgency[a.agent], a.agent not in guards))
     return tuple(order)
 
 
-def _merge(one: Assignment, other: Assignment) -> Assignment:
-    return Assignment(
-        one.agent,
-        tuple(dict.fromkeys(one.rules + other.rules)),
-        min(one.priority, other.priority),
-        tuple(dict.fromkeys(one.after + other.after)),
-        one.any_of if one.any_of == other.any_of else (),
-    )
+@dataclass(slots=True)
+class _Asked:
+    """What several rules ask of one agent. `rules` and `after` are ordered sets."""
+
+    priority: Priority
+    group: tuple[str, ...]
+    rules: dict[str, None] = field(default_factory=dict[str, None])
+    after: dict[str, None] = field(default_factory=dict[str, None])
+
+    def assignment(self, agent: str) -> Assignment:
+        return Assignment(agent, tuple(self.rules), self.priority, tuple(self.after), self.group if len(self.group) > 1 else ())
 
 
 def _inherited(merged: Mapping[str, Assignment]) -> dict[str, Priority]:

@@ -140,7 +140,7 @@ class _EventWork:
     async def work(self, decision: Decision, facts: Facts) -> tuple[RunRecord, ...]:
         for assignment in decision.held:
             why = "; ".join(facts.problems) or "a fact is unknown"
-            self._queue(assignment, "held", f"rule {', '.join(assignment.rules)} is unknown: {why}")
+            self._queue(assignment, "held", f"rule {assignment.by} is unknown: {why}")
         doubtful = self.event.fields.get("trusted") is UNKNOWN
         for assignment in decision.assignments:
             if doubtful:
@@ -164,7 +164,7 @@ class _EventWork:
         now = self.hub.clock.now()
         run = RunRecord(
             id="run_" + digest([self.delivery.delivery_id, assignment.agent]).removeprefix("sha256:")[:16],
-            agent=assignment.agent, state=state, reason=reason or f"asked for by rule {', '.join(assignment.rules)}",
+            agent=assignment.agent, state=state, reason=reason or f"asked for by rule {assignment.by}",
             delivery_id=self.delivery.delivery_id, rules=assignment.rules, priority=assignment.priority.label,
             repository=self.event.repository, number=self.event.number, created_at=now, updated_at=now,
             warnings=tuple(f"policy {name} declared, not enforced" for name in self.hub.config.unenforced),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from potato.core.expression.nodes import And, Literal_, Node, Not, Or, Regex, Test
-from potato.core.expression.pattern import compile_pattern
+from potato.core.expression.pattern import compile_pattern, compile_prefilter
 from potato.core.expression.reading import Reading
 from potato.core.expression.shape import Shape, shape_of
 from potato.core.fields import FIELDS
@@ -21,6 +21,7 @@ from potato.core.value import UNKNOWN, Partial, Truth
 Evaluate = Callable[[Reading], Truth]
 
 _NOWHERE: Final = (0, 0)
+_FEW: Final = 3
 
 _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -84,8 +85,11 @@ def compile_test(test: Test) -> Evaluate:
     shape = shape_of_test(test)
     if shape:
         return _by_key(test, shape)
+    plain = test.op == "~" and test.quantifier in (None, "any")
+    if plain and isinstance(test.operand, Regex):
+        return _remembered(name_of(test), _of_regex(test, predicate_of(test)))
     evaluate = _of_many(test, predicate_of(test))
-    return _remembered(name_of(test), evaluate) if test.op == "~" and test.quantifier in (None, "any") else evaluate
+    return _remembered(name_of(test), evaluate) if plain else evaluate
 
 
 def any_of(test: Test) -> Test:
@@ -117,6 +121,34 @@ def _of_one(name: str, predicate: Callable[[Any], bool]) -> Evaluate:
         if value is None:
             return False
         return None if value is UNKNOWN else predicate(value)
+
+    return evaluate
+
+
+def any_by_regex(test: Test, predicate: Callable[[Any], bool]) -> Callable[[Reading], bool]:
+    """Whether any value matches: most lists are told by one search through all of them, which costs little more than one in one."""
+    name, operand = test.field, test.operand
+    prefilter = compile_prefilter(operand.pattern) if isinstance(operand, Regex) else None
+
+    def found(reading: Reading) -> bool:
+        values = reading.values(name)
+        if prefilter and len(values) > _FEW and not prefilter("\n".join(values)):
+            return False
+        return any(map(predicate, values))
+
+    return found
+
+
+def _of_regex(test: Test, predicate: Callable[[Any], bool]) -> Evaluate:
+    name, found = test.field, any_by_regex(test, predicate)
+
+    def evaluate(reading: Reading) -> Truth:
+        value = reading.get(name)
+        if value is None:
+            return False
+        if value is UNKNOWN:
+            return None
+        return True if found(reading) else None if isinstance(value, Partial) else False
 
     return evaluate
 

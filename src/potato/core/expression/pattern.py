@@ -6,6 +6,7 @@ literal, and the whole text must match. `/re/` is an RE2 search (https://github.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
@@ -17,6 +18,7 @@ Predicate = Callable[[str], bool]
 MAX_PATTERN: Final = 2000
 MAX_WILDCARDS: Final = 64
 _RE2_MEMORY: Final = 1 << 20
+_LOOKS_FURTHER: Final = re.compile(r"\\[AzZCQ]|\(\?[A-Za-z]*[-U]")
 
 
 class PatternError(Exception):
@@ -29,6 +31,20 @@ def compile_pattern(pattern: str | Regex, *, in_path: bool) -> Predicate:
     if isinstance(pattern, Regex):
         return _regex(pattern.pattern)
     return _glob(pattern, in_path=in_path)
+
+
+@lru_cache(maxsize=1024)
+def compile_prefilter(pattern: str) -> Predicate | None:
+    """What must hold of many texts, joined by line feeds, if the regular expression is to be found in one of them.
+
+    At the joints `^` and `$` match, and no word continues, as at the ends of each text. `None` for patterns that can tell them apart.
+    """
+    if _LOOKS_FURTHER.search(pattern):
+        return None
+    try:
+        return _regex(f"(?m){pattern}")
+    except PatternError:
+        return None
 
 
 def is_literal(glob: str) -> bool:
@@ -91,12 +107,25 @@ def _stars(glob: str) -> Predicate:
 
 
 def _path_glob(glob: str) -> Predicate:
-    prefix, stars, suffix = glob.partition("**")
-    if stars and is_literal(prefix) and prefix.endswith("/") and not suffix:
-        return lambda text: text.startswith(prefix)
-    if not prefix and suffix.startswith("/") and is_literal(suffix):
-        name = suffix[1:]
-        return lambda text: text == name or text.endswith(suffix)
+    """The usual forms by comparing ends; their literal parts cannot overlap, for a front ends with a slash and a tail has none."""
+    front = glob[: glob.rfind("/", 0, glob.index("*") if "*" in glob else 0) + 1]
+    rest = glob[len(front) :]
+    if "?" in glob:
+        return _via_re2(glob, in_path=True)
+    if rest == "**":
+        return lambda text: text.startswith(front)
+    if not front and rest.startswith("**/") and rest.endswith("/**") and len(rest) > len("**//**") and is_literal(rest[3:-3]):
+        within = rest[2:-2]
+        return lambda text: within in f"/{text}"
+    below = rest.startswith("**/")
+    name = rest[3:] if below else rest
+    if below and is_literal(name) and "/" not in name:
+        return lambda text: text.startswith(front) and (text.endswith(f"/{name}") or (not front and text == name))
+    tail = name[1:]
+    if name[:1] == "*" and is_literal(tail) and "/" not in tail:
+        if below:
+            return lambda text: text.startswith(front) and text.endswith(tail)
+        return lambda text: text.startswith(front) and text.endswith(tail) and "/" not in text[len(front) :]
     return _via_re2(glob, in_path=True)
 
 

@@ -8,12 +8,12 @@ thousand globs cost the intersection of two sets. Any other glob has no shape an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 from potato.core.expression.pattern import is_literal
 
-ShapeName = Literal["exact", "below", "inside", "below-ext", "inside-ext", "below-name", "prefix", "suffix"]
+ShapeName = Literal["exact", "below", "inside", "within", "below-ext", "inside-ext", "below-name", "prefix", "suffix"]
 
 MAX_LENGTH: Final = 256
 MAX_LEVELS: Final = 16
@@ -58,6 +58,8 @@ def _path_shape(glob: str) -> Shape | None:
         return Shape("inside", directory)
     below = rest.startswith("**/")
     name = rest[3:] if below else rest
+    if not directory and below and name.endswith("/**") and is_literal(name[:-3]) and "/" not in name[:-3] and name[:-3]:
+        return Shape("within", name[:-3])
     if "/" in name:
         return None
     if is_literal(name):
@@ -68,13 +70,19 @@ def _path_shape(glob: str) -> Shape | None:
     return None
 
 
-Places = dict[str, set[str]]
-"""Extension -> the directories, each with its last slash, of the paths that have it."""
+class Places:
+    """Where some paths lie: the directories by extension, each with its last slash, and what is above each."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.paths = paths
+        self.by_extension = places_of(paths)
+        self.directories = frozenset[str]().union(*self.by_extension.values())
+        self.above = {directory: ancestors_of(directory) for directory in self.directories}
 
 
-def places_of(paths: Iterable[str]) -> Places:
-    """Where the paths lie. The extension starts at the last dot of the last part; without a dot it is empty, as no key's is."""
-    places: Places = {}
+def places_of(paths: Iterable[str]) -> dict[str, set[str]]:
+    """Extension -> directories. It starts at the last dot of the last part; without a dot it is empty, as no key's is."""
+    places: dict[str, set[str]] = {}
     for path in paths:
         end = path.rfind("/") + 1
         dot = path.rfind(".", end)
@@ -86,42 +94,44 @@ def places_of(paths: Iterable[str]) -> Places:
     return places
 
 
-def keys_of(name: ShapeName, values: Iterable[str], places: Callable[[], Places]) -> frozenset[str]:
-    """The keys that the values have in one of the shapes of paths, or as they are; `places` answers `places_of` the values."""
+def keys_of(name: ShapeName, places: Places) -> frozenset[str]:
+    """The keys that the paths have in one of the shapes of paths."""
+    above = places.above
     match name:
-        case "exact":
-            return frozenset(values)
         case "inside":
-            return frozenset[str]().union(*places().values())
+            return places.directories
         case "below":
-            return frozenset(_ancestors(frozenset[str]().union(*places().values())))
+            return frozenset[str]().union(*above.values())
+        case "within":
+            return frozenset({part for directory in places.directories for part in directory.split("/")})
         case "inside-ext":
-            return frozenset({f"{directory}{_JOIN}{tail}" for tail, directories in places().items() for directory in directories})
+            return frozenset({f"{directory}{_JOIN}{tail}" for tail, found in places.by_extension.items() for directory in found})
         case _:
-            by_tail = places() if name == "below-ext" else _by_name(values)
-            return frozenset({f"{above}{_JOIN}{tail}" for tail, directories in by_tail.items() for above in _ancestors(directories)})
+            by_tail = places.by_extension if name == "below-ext" else _by_name(places.paths)
+            return frozenset(
+                {f"{each}{_JOIN}{tail}" for tail, found in by_tail.items() for directory in found for each in above[directory]}
+            )
 
 
-def _by_name(paths: Iterable[str]) -> Places:
-    found: Places = {}
+def _by_name(paths: Iterable[str]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
     for path in paths:
         end = path.rfind("/") + 1
         found.setdefault(path[end:], set()).add(path[:end])
     return found
 
 
-def _ancestors(directories: Iterable[str]) -> set[str]:
-    """Each directory and all above it, the root included; those too deep or long to stand in a glob with a shape are left out.
+def ancestors_of(directory: str) -> list[str]:
+    """The directory and all above it, the root included; what is too deep or long to stand in a glob with a shape is left out.
 
     The bounds keep the work linear in the size of the paths, which strangers choose.
     """
-    found: set[str] = set()
-    for directory in directories:
-        if len(directory) > MAX_LENGTH or directory.count("/") > MAX_LEVELS:
-            directory = _bounded(directory)  # noqa: PLW2901 - what is beyond the bounds is of no use
-        while directory not in found:
-            found.add(directory)
-            directory = directory[: directory.rfind("/", 0, -1) + 1]  # noqa: PLW2901 - one level up
+    if len(directory) > MAX_LENGTH or directory.count("/") > MAX_LEVELS:
+        directory = _bounded(directory)
+    found = [directory]
+    while directory:
+        directory = directory[: directory.rfind("/", 0, -1) + 1]
+        found.append(directory)
     return found
 
 

@@ -18,7 +18,7 @@ TEXTS = ["".join(chars) for size in range(5) for chars in itertools.product("ab/
 
 
 @given(EXPRESSIONS, st.lists(PULL_REQUESTS, min_size=3, max_size=8))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_witness_fulfils_the_rule_and_without_one_nothing_does(text: str, events: list[dict[str, Any]]) -> None:
     node = parse(text)
     evaluate = compile_expression(node)
@@ -37,7 +37,7 @@ def test_a_witness_fulfils_the_rule_and_without_one_nothing_does(text: str, even
 
 
 @given(EXPRESSIONS, EVENTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_terms_mean_what_the_expression_means_unknown_values_included(text: str, fields: dict[str, Any]) -> None:
     node = parse(text)
     reading = Reading(fields)
@@ -53,7 +53,7 @@ def test_terms_mean_what_the_expression_means_unknown_values_included(text: str,
 
 
 @given(EXPRESSIONS, st.lists(EXPRESSIONS, min_size=1, max_size=3), st.lists(PULL_REQUESTS, min_size=3, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_covered_rule_is_never_true_alone(text: str, others: list[str], events: list[dict[str, Any]]) -> None:
     nodes = [parse(other) for other in others]
     by = covering(parse(text), nodes, Budget())
@@ -63,7 +63,7 @@ def test_a_covered_rule_is_never_true_alone(text: str, others: list[str], events
 
 
 @given(st.lists(st.tuples(GLOBS, st.booleans()), min_size=1, max_size=3), st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_globs_meet_exactly_where_some_text_shows_it(drawn: list[tuple[str, bool]], in_path: bool) -> None:
     checks = [(compile_pattern(glob, in_path=in_path), wanted) for glob, wanted in drawn]
     found = find_text([Pattern(*pair) for pair in drawn], in_path=in_path, budget=Budget())

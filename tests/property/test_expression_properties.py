@@ -15,14 +15,14 @@ from potato.core.value import UNKNOWN, Partial
 
 
 @given(EXPRESSIONS, EVENTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_compiled_and_traced_results_agree(text: str, fields: dict[str, Any]) -> None:
     node = parse(text)
     assert compile_expression(node)(Reading(fields)) is trace(node, Reading(fields), text).result
 
 
 @given(EXPRESSIONS, EVENTS, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_known_result_survives_every_way_the_unknown_may_turn_out(text: str, fields: dict[str, Any], data: st.DataObject) -> None:
     """Kleene: unknown is never guessed; true and false hold whatever the missing facts are."""
     evaluate = compile_expression(parse(text))
@@ -64,6 +64,6 @@ def reference(glob: str, *, in_path: bool) -> re.Pattern[str]:
 
 
 @given(GLOBS, st.text("ab/.", max_size=6), st.booleans())
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_globs_mean_what_the_reference_says(glob: str, text: str, in_path: bool) -> None:
     assert compile_pattern(glob, in_path=in_path)(text) is (reference(glob, in_path=in_path).fullmatch(text) is not None)

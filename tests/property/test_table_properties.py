@@ -30,7 +30,7 @@ def seen(decision: Decision) -> tuple[Any, ...]:
 
 
 @given(TABLES, EVENTS)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_the_index_misses_no_rule_and_finds_the_same(rules: list[Rule], fields: dict[str, Any]) -> None:
     results = one_by_one(rules, fields)
     with pytest.MonkeyPatch.context() as patch:
@@ -41,7 +41,7 @@ def test_the_index_misses_no_rule_and_finds_the_same(rules: list[Rule], fields: 
 
 
 @given(TABLES, EVENTS)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_the_fused_function_is_right_or_says_that_it_cannot_know(rules: list[Rule], fields: dict[str, Any]) -> None:
     answer = fuse([rule.node for rule in rules])(Reading(fields))
     results = one_by_one(rules, fields)
@@ -53,7 +53,7 @@ def test_the_fused_function_is_right_or_says_that_it_cannot_know(rules: list[Rul
 
 
 @given(TABLES, st.lists(EVENTS, min_size=1, max_size=4), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @example([rule('label == "a" && path ~ "**/*.a"', 0), rule("draft", 1, stop=True)] * 20, [{"label": ("a",), "path": ("a/a.a",)}], True)
 def test_decisions_are_equal_however_they_are_made(rules: list[Rule], events: list[dict[str, Any]], guarded: bool) -> None:
     guards = frozenset({"agent0"} if guarded else ())
@@ -69,7 +69,7 @@ def test_decisions_are_equal_however_they_are_made(rules: list[Rule], events: li
 
 
 @given(GLOBS, LISTS, st.booleans())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_a_shape_means_what_its_glob_means(glob: str, values: tuple[str, ...], in_path: bool) -> None:
     shape = shape_of(glob, in_path=in_path)
     matches = [value for value in values if compile_pattern(glob, in_path=in_path)(value)]
@@ -110,7 +110,7 @@ def _quoted(text: str) -> str:
 
 
 @given(st.lists(st.text("ab/", min_size=30, max_size=80), min_size=1, max_size=5), st.integers(0, 40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_deep_paths_are_found_by_every_directory_that_can_stand_in_a_glob(paths: list[str], cut: int) -> None:
     for path in paths:
         directory = path[: path.rfind("/", 0, cut) + 1]

@@ -7,8 +7,11 @@ import time
 import pytest
 
 from potato.core import neutralise, paths
+from potato.core.expression import Reading, compile_expression, parse
+from potato.core.expression.fuse import fuse
 from potato.core.expression.nodes import Regex
 from potato.core.expression.pattern import compile_pattern
+from potato.core.index import Index
 from potato.core.secret_scan import leaked
 from potato.forges.github.normalise import commands
 from potato.forges.github.payload import Comment
@@ -52,3 +55,22 @@ def test_our_own_fixed_patterns(pattern: object) -> None:
 def test_functions_over_strangers_text(call: object) -> None:
     for text in HOSTILE:
         assert cpu(call, text) < 1
+
+
+@pytest.mark.parametrize("pattern", ['"*a*a*a*a*b"', '"a?a?a?a?b"', "/(a+)+$/", "/(a|a)*b/", "/(.*)*x/"])
+def test_hostile_titles_take_no_time_in_any_way_a_rule_is_evaluated(pattern: str) -> None:
+    node = parse(f"title ~ {pattern} || path ~ {pattern} || !(label ~ {pattern})")
+    fused, closures = fuse([node]), compile_expression(node)
+    index = Index([node] * 3)
+    for text in ("a" * 10_000 + "!", "ab" * 5_000, "a/" * 5_000):
+        reading = {"event": "push", "title": text, "label": (text[:50],) * 20, "path": (text[:4_000],) * 5}
+        for way in (fused, closures, index.candidates):
+            way(Reading(reading))  # patterns are compiled at first use
+            assert cpu(way, Reading(reading)) < 0.05
+
+
+def test_deep_and_long_paths_cost_no_more_than_their_length() -> None:
+    nodes = [parse(f'path ~ "{glob}"') for glob in ("a/**", "**/*.py", "x/y/**/*.c", "**/m/**", "q/*", "**/Dockerfile")]
+    index = Index(nodes * 40)
+    for changed in (("a/" * 100_000,), tuple(f"{'b/' * 200}{n}/f.py" for n in range(3_000))):
+        assert cpu(index.candidates, Reading({"event": "push", "path": changed})) < 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from potato.cli.options import config_option
+from potato.core.text import inert
 from potato.errors import OK, USAGE
 
 
@@ -19,7 +20,8 @@ from potato.errors import OK, USAGE
     show_default=True,
     help="How problems are printed.",
 )
-def command(file: str | None, config: str | None, form: str) -> int:
+@click.option("--show-code", is_flag=True, help="Print the Python function that a small table of rules becomes when it is in use.")
+def command(file: str | None, config: str | None, form: str, *, show_code: bool) -> int:
     """Check a config and its agents; print every problem with its place.
 
     Exit: 0 when usable (warnings do not count), 2 when not.
@@ -29,6 +31,12 @@ def command(file: str | None, config: str | None, form: str) -> int:
 
     path = find_config(file or config)
     loaded = load_config(path)
+    if show_code and loaded.config:
+        from potato.core.expression.fuse import source_of
+
+        for row in source_of([rule.node for rule in loaded.config.table.rules]).splitlines():
+            click.echo(inert(row))
+        return OK
     text = FORMATS[form](loaded.problems)
     if text:
         click.echo(text)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from potato.core.expression.check import clauses_of
-from potato.core.expression.compile import any_by_regex, name_of, normal_operand, predicate_of, shape_of_test
+from potato.core.expression.compile import any_by_regex, cheap_first, name_of, normal_operand, predicate_of, shape_of_test
 from potato.core.expression.nodes import And, Node, Not, Or, Regex, Test
 from potato.core.expression.pattern import literal_ends
 from potato.core.expression.reading import Reading
@@ -93,9 +93,9 @@ class _Writer:
             case Not():
                 return f"(not {self._node(node.item)})"
             case And():
-                return f"({' and '.join(map(self._node, node.items))})"
+                return f"({' and '.join(map(self._node, cheap_first(node)))})"
             case Or():
-                return f"({' or '.join(map(self._node, node.items))})"
+                return f"({' or '.join(map(self._node, cheap_first(node)))})"
 
     def _one(self, test: Test) -> str:
         """A clause on a field with one value, `None` where it is absent; then every clause is false."""
@@ -144,6 +144,8 @@ class _Writer:
         joined = self._joined.setdefault(test.field, f"j{len(self._joined)}")
         front, tail = literal_ends(glob)
         shape = shape_of(glob, in_path=True)
+        if shape and shape.name == "below-name" and not front:
+            return f"({self._constant(f'{_MARK}{tail}{_MARK}')} in {joined} or {self._constant(f'/{tail}{_MARK}')} in {joined})"
         if shape and shape.name == "within":
             return f"({self._constant(f'/{shape.key}/')} in {joined} or {self._constant(f'{_MARK}{shape.key}/')} in {joined})"
         needed = [

@@ -120,12 +120,14 @@ def _path_glob(glob: str) -> Predicate:
     below = rest.startswith("**/")
     name = rest[3:] if below else rest
     if below and is_literal(name) and "/" not in name:
-        return lambda text: text.startswith(front) and (text.endswith(f"/{name}") or (not front and text == name))
+        last = f"/{name}"
+        return lambda text: text.endswith(last) and text.startswith(front) if front else (text.endswith(last) or text == name)
     tail = name[1:]
     if name[:1] == "*" and is_literal(tail) and "/" not in tail:
         if below:
-            return lambda text: text.startswith(front) and text.endswith(tail)
-        return lambda text: text.startswith(front) and text.endswith(tail) and "/" not in text[len(front) :]
+            return lambda text: text.endswith(tail) and text.startswith(front)
+        start = len(front)
+        return lambda text: text.endswith(tail) and text.startswith(front) and text.find("/", start) < 0
     return _via_re2(glob, in_path=True)
 
 

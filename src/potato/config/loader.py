@@ -78,13 +78,19 @@ def load_config(path: str) -> Loaded:
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Reading makes many objects and no garbage: looking for some takes a quarter of the time."""
+    """Reading makes many objects and no garbage: looking for some takes a quarter of the time.
+
+    Afterwards they are put among the old objects unseen, by freezing and unfreezing; not where somebody has frozen others.
+    """
     was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final, cast
 
 from potato.core.expression.nodes import And, Literal_, Node, Not, Or, Regex, Test
@@ -111,7 +110,7 @@ def compile_test(test: Test) -> Evaluate:
 
 def any_of(test: Test) -> Test:
     """The clause as one that asks whether any value matches, without its place: equal ones are equal."""
-    return replace(test, quantifier=None, span=_NOWHERE, field_span=_NOWHERE, operand_span=_NOWHERE)
+    return test._replace(quantifier=None, span=_NOWHERE, field_span=_NOWHERE, operand_span=_NOWHERE)
 
 
 def name_of(test: Test) -> str:

@@ -10,7 +10,6 @@ Few clauses on paths are answered by searching the joined paths, many by keys, w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final, cast
 
 from potato.core.expression.check import clauses_of
@@ -153,9 +152,9 @@ class _Writer:
         ]
         whole = shape is not None and ((shape.name == "below" and front) or (shape.name == "below-ext" and not front))
         if not whole:
-            needed.append(f"any(map({self._constant(predicate_of(replace(test, quantifier=None)))}, {value}))")
+            needed.append(f"any(map({self._constant(predicate_of(test._replace(quantifier=None)))}, {value}))")
         return f"({' and '.join(needed)})"
 
 
 def _positive(test: Test) -> Callable[[Any], bool]:
-    return predicate_of(replace(test, op="~"))
+    return predicate_of(test._replace(op="~"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Span = tuple[int, int]
 Comparison = Literal["==", "!=", "<", "<=", ">", ">=", "~", "!~", "in", "is"]
@@ -18,8 +18,7 @@ class Regex:
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
+class Test(NamedTuple):
     """One clause: a field, an operator and what it is compared with. `is` stands for a bare boolean field."""
 
     field: str

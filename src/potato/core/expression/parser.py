@@ -11,7 +11,6 @@ lit  = STRING | INT | "true" | "false"
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, cast
 
 from potato.core.expression.lexer import ExpressionError, Token, tokenize
@@ -113,7 +112,7 @@ class _Parser:
         if token.value in _QUANTIFIERS and token.kind == "name" and self._tokens[self._at + 1].kind == "(":
             self._go_to(self._at + 2)
             test = self._test(cast("Quantifier", token.value), token.span[0])
-            return replace(test, span=(token.span[0], self._expect(")", "')' after one clause").span[1]))
+            return test._replace(span=(token.span[0], self._expect(")", "')' after one clause").span[1]))
         return self._test(None, token.span[0])
 
     def _test(self, quantifier: Quantifier | None, start: int) -> Test:

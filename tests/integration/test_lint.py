@@ -170,3 +170,16 @@ def test_each_witness_is_one(tmp_path: Path) -> None:
     for number, rule in enumerate(subject.rules):
         fields = subject.witness(number)
         assert fields is None if rule.name == "impossible" else rule.evaluate(Reading(fields or {})) is True
+
+
+def test_a_rule_behind_a_stop_covers_none_before_it(tmp_path: Path) -> None:
+    config = """routing:
+  - {name: narrow, if: 'event == "issues"', run: [codex_triage]}
+  - {name: ends, if: 'event == "issues" && label == "bug"', run: [codex_router], stop: true}
+  - {name: wide, if: 'event in ["issues", "push"]', run: [codex_triage]}
+"""
+    shadowed = [p.message for p in lint(load_config(seeded(tmp_path, config)), lambda: False).findings if p.code == "shadowed-rule"]
+    assert shadowed == []
+    without = config.replace(", stop: true", "")
+    shadowed = [p.message for p in lint(load_config(seeded(tmp_path, without)), lambda: False).findings if p.code == "shadowed-rule"]
+    assert [message.split(" adds")[0] for message in shadowed] == ["rule 'narrow'"]

@@ -33,7 +33,9 @@ def check(subject: Subject) -> Iterator[Problem]:
             yield subject.problem(subject.at_rule(number), ID, "error", f"rule '{rule.name}' is never considered: {by} with stop: true "
                                   "always matches first.", "Move it up, or remove it.")  # fmt: skip
             continue
-        others = [n for n in matching if n != number and n not in redundant and not rule.stop and _does_all_of(subject, n, number)]
+        ends = next((n for n in ending if n > number), len(subject.rules))
+        others = [n for n in matching if n <= ends and n != number and n not in redundant and _does_all_of(subject, n, number)]
+        others = [] if rule.stop else others  # a rule after a stop may not be considered when this one is
         by = _names(subject, number, others)
         if by:
             redundant.add(number)

@@ -106,12 +106,12 @@ def _value(name: str, clauses: Sequence[Clause], possible: frozenset[str] | None
     if not there:
         raise _No
     if kind == "bool":
-        return _first((True, False), clauses)
+        return _first((True, False), clauses, budget)
     if kind == "int":
         numbers = {number for clause in clauses for number in operands_of(clause.test)}
-        return _first(sorted({int(number) + step for number in numbers for step in (-1, 0, 1)}, key=_natural_first), clauses)
+        return _first(sorted({int(number) + step for number in numbers for step in (-1, 0, 1)}, key=_natural_first), clauses, budget)
     if possible is not None:
-        return _first(sorted(possible), clauses)
+        return _first(sorted(possible), clauses, budget)
     return _text([_Demand(*clause) for clause in clauses], budget)
 
 
@@ -142,7 +142,7 @@ def _text(demands: Sequence[_Demand], budget: Budget) -> str:
     checks = [(predicate_of(demand.test), demand.wanted) for demand in demands]
     named = [text for demand in demands if _asks_for_value(demand) for text in operands_of(demand.test)]
     if named:
-        return cast("str", _first_of(named, checks))
+        return cast("str", _first_of(named, checks, budget))
     patterns = [pattern for demand in demands for pattern in _patterns(demand)]
     for text in (*(sample for pattern in patterns if pattern.wanted for sample in _samples(pattern.glob)), *_PLAIN):
         if all(check(text) is wanted for check, wanted in checks):
@@ -189,12 +189,13 @@ def _natural_first(number: int) -> tuple[bool, int]:
     return number < 1, number
 
 
-def _first(values: Iterable[Value], clauses: Sequence[Clause]) -> Value:
-    return _first_of(values, [(predicate_of(clause.test), clause.wanted) for clause in clauses])
+def _first(values: Iterable[Value], clauses: Sequence[Clause], budget: Budget) -> Value:
+    return _first_of(values, [(predicate_of(clause.test), clause.wanted) for clause in clauses], budget)
 
 
-def _first_of(values: Iterable[Value], checks: Sequence[tuple[Callable[[Any], bool], bool]]) -> Value:
+def _first_of(values: Iterable[Value], checks: Sequence[tuple[Callable[[Any], bool], bool]], budget: Budget) -> Value:
     for value in values:
+        budget.step()
         if all(bool(check(value)) is wanted for check, wanted in checks):
             return value
     raise _No

@@ -120,6 +120,7 @@ def test_an_archive_of_lines_gives_runs_seconds_and_cost_a_day(tmp_path: Path) -
     assert potato("backtest", *options, "--since", "soon", cwd=tmp_path).code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cut.jsonl.gz", "flipped.jsonl.gz", "lines.jsonl", "folder", "pipes"])
 def test_what_is_damaged_is_told_skipped_and_counted(tmp_path: Path, name: str) -> None:
     configs(tmp_path)

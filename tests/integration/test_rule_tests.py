@@ -106,6 +106,7 @@ tests:
     assert path.read_text() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "expect",
     [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from potato.errors import PotatoError
 from potato.forges.local.forge import LocalForge, read_facts
 
 if TYPE_CHECKING:
@@ -13,8 +15,11 @@ if TYPE_CHECKING:
 
     from potato.audit.verify import Verdict
     from potato.config.loader import Config
-    from potato.hub.workflow import Hub
-    from potato.ports import Archive, Forge, Notifier, Runner, Store
+    from potato.core.event import Event
+    from potato.hub.context import Hub
+    from potato.hub.service import Service
+    from potato.ports import Archive, Delivery, Forge, Notifier, Runner, Store
+    from potato.ports.hub import Configs, Missed, Queue, Roster
 
 
 class SystemClock:
@@ -37,11 +42,13 @@ def make_runners() -> dict[str, Runner]:
 def open_store(url: str, *, create: bool = True) -> tuple[Store, Engine]:
     """The store and its engine. Raises as `potato.store.engine.open_engine`."""
     from potato.audit.log import append
+    from potato.hub.entries import run_entry
+    from potato.store.database import Database
     from potato.store.engine import open_engine
     from potato.store.sql import SqlStore
 
     engine = open_engine(url, create=create)
-    return SqlStore(engine, append, SystemClock()), engine
+    return SqlStore(Database(engine, append, SystemClock()), run_entry), engine
 
 
 def open_archive(path: str, since: datetime | None = None) -> Archive:
@@ -76,8 +83,12 @@ def verify_log(url: str, expected: tuple[int, str] | None = None) -> Verdict:
         engine.dispose()
 
 
-def make_forge(config: Config, environ: Mapping[str, str], facts: Mapping[str, Any] | None, *, dry_run: bool = False) -> Forge:
-    """GitHub where the config says so or credentials are there, else local; staged on a dry run. Raises `AuthError`."""
+def make_forge(config: Config, environ: Mapping[str, str], facts: Mapping[str, Any] | None, *, dry_run: bool = False,
+               fence: Callable[[], None] = lambda: None) -> Forge:  # fmt: skip
+    """GitHub where the config says so or credentials are there, else local; staged on a dry run. Raises `AuthError`.
+
+    `fence` is called before each write to GitHub, and raises if this process may not write any more.
+    """
     with_credentials = environ.get("GITHUB_TOKEN") or environ.get("POTATO_GITHUB_APP_ID")
     kind = config.document.forge.kind or ("github" if with_credentials else "local")
     if kind == "local":
@@ -86,7 +97,7 @@ def make_forge(config: Config, environ: Mapping[str, str], facts: Mapping[str, A
     from potato.forges.github.forge import GitHubForge
     from potato.forges.local.staging import StagingForge
 
-    forge = GitHubForge(GitHubClient.from_environment(environ))
+    forge = GitHubForge(GitHubClient.from_environment(environ, fence))
     return StagingForge(forge, LocalForge(facts), stage=dry_run) if dry_run or facts else forge
 
 
@@ -98,9 +109,149 @@ def make_local_forge(facts: Mapping[str, Any]) -> Forge:
 def make_hub(config: Config, store: Store, forge: Forge, notifier: Notifier, environ: Mapping[str, str]) -> Hub:
     """A hub over the inline executor."""
     from potato.durable.inline import InlineDurable
-    from potato.hub.workflow import Hub
+    from potato.hub.context import Hub
 
     return Hub(config, store, forge, make_runners(), InlineDurable(), SystemClock(), notifier, environ)
 
 
-__all__ = ["make_forge", "make_hub", "make_local_forge", "make_runners", "open_archive", "open_store", "read_facts", "verify_log"]
+def open_queue(url: str) -> tuple[Queue, Engine]:
+    """The queue of a database, to look at and to stop runs. Raises as `potato.store.engine.open_engine`."""
+    from potato.audit.log import append
+    from potato.hub.entries import run_entry
+    from potato.store.database import Database
+    from potato.store.engine import open_engine
+    from potato.store.queue import SqlQueue
+
+    def cannot(*_released: object) -> None:
+        raise PotatoError("internal-error", "only hubs release runs.")
+
+    engine = open_engine(url, create=False)
+    return SqlQueue(Database(engine, append, SystemClock()), run_entry, cannot, {}), engine
+
+
+def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], None], *, config: Config | None, slots: int,
+                 agents: tuple[str, ...] | None = None, drain_s: float = 30.0) -> Service:  # fmt: skip
+    """The long-running hub, or without a config a worker. Nothing is started yet; call it within the loop that will run it.
+
+    Raises as `potato.store.engine.open_engine`, and `PotatoError` (`database-busy`) if another process uses the SQLite file.
+    """
+    import os
+    import socket
+    import uuid
+
+    from potato import __version__
+    from potato.audit.log import append
+    from potato.config.snapshot import NOTHING
+    from potato.durable.dbos import DbosDurable, prepare
+    from potato.hub.context import Hub
+    from potato.hub.entries import run_entry
+    from potato.hub.service import Bells, Parts, Service
+    from potato.hub.takeover import Lease
+    from potato.ports.hub import Process
+    from potato.store.database import Database
+    from potato.store.engine import engine_url, open_engine
+    from potato.store.inbox import SqlInbox
+    from potato.store.ledger import SqlConfigs, SqlMarks, SqlReports
+    from potato.store.queue import SqlQueue
+    from potato.store.roster import SqlRoster
+    from potato.store.sql import SqlStore
+
+    engine = open_engine(database, create=config is not None, alone=True)
+    prepare(engine_url(engine))
+    clock = SystemClock()
+    tables = Database(engine, append, clock)
+    host = socket.gethostname()[:60]
+    process = Process(f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}", "hub" if config else "worker", host, __version__, agents, slots)
+    roster = SqlRoster(tables, run_entry)
+    if engine.dialect.name == "sqlite":
+        _bury_the_dead(roster)
+    executor = DbosDurable(engine, engine_url(engine), process.id, slots)
+    lease = Lease(roster, process, lost)
+    bells = Bells()
+    configs = SqlConfigs(tables)
+    queue = SqlQueue(tables, run_entry, executor.enqueue, {n: s.rate for n, s in (config or NOTHING).agents.items() if s.rate is not None})
+    store = SqlStore(tables, run_entry, queue=True)
+    working_forge = make_forge(config or NOTHING, environ, None, fence=lease.check)
+    deciding_forge = make_forge(config, environ, None, fence=lease.check) if config else None
+    shelf = _Shelf(configs)
+    working = Hub(
+        config or NOTHING, store, working_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf, queue.outstanding
+    )
+    deciding = None
+    if config and deciding_forge:
+        deciding = Hub(
+            config, store, deciding_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf, queue.outstanding
+        )
+    return Service(Parts(
+        process, working, executor, roster, queue, bells, deciding, SqlInbox(tables), SqlReports(tables), SqlMarks(tables), configs,
+        _missed(config, environ, lease.check), _same_event, lease, drain_s, tuple(f for f in (working_forge, deciding_forge) if f), engine,
+    ))  # fmt: skip
+
+
+def read_stored(delivery: Delivery) -> Event:
+    """The event of a kept delivery. Raises `UsageError`."""
+    from potato.forges.github.normalise import normalise
+
+    return normalise(delivery.event, delivery.body, what="the delivery")
+
+
+def _same_event(event: Event) -> str | None:
+    from potato.forges.github.identity import same_event
+
+    return same_event(event)
+
+
+def _missed(config: Config | None, environ: Mapping[str, str], fence: Callable[[], None]) -> Missed | None:
+    if config is None or not (environ.get("GITHUB_TOKEN") or environ.get("POTATO_GITHUB_APP_ID")) or config.document.forge.kind == "local":
+        return None
+    from potato.forges.github.client import GitHubClient
+    from potato.forges.github.deliveries import GitHubBackfill
+
+    return GitHubBackfill(GitHubClient.from_environment(environ, fence), config.document.hub.url)
+
+
+def _bury_the_dead(roster: Roster) -> None:
+    """Nobody else can use this file, so whoever is entered is gone."""
+    from potato.ports import Entry
+
+    for name in {process.id for process in roster.all()} | set(roster.orphans()):
+        roster.bury(name, None, Entry("process-left", {"process": name, "reason": "it ended without signing off"}))
+
+
+class _Shelf(Mapping[str, "Config"]):
+    """Configs by digest, laid out once each."""
+
+    def __init__(self, configs: Configs) -> None:
+        self._configs = configs
+        self._known: dict[str, Config] = {}
+        self._folder = tempfile.mkdtemp(prefix="potato-configs-")
+
+    def __getitem__(self, digest: str) -> Config:
+        from potato.config.snapshot import restore
+
+        if digest not in self._known:
+            found = self._configs.read(digest)
+            if found is None:
+                raise PotatoError("config-unreadable", f"the config {digest} that decided this is not in the database.")
+            self._known[digest] = restore(self._folder, digest, *found)
+        return self._known[digest]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+__all__ = [
+    "make_forge",
+    "make_hub",
+    "make_local_forge",
+    "make_runners",
+    "open_archive",
+    "open_queue",
+    "open_service",
+    "open_store",
+    "read_facts",
+    "verify_log",
+]

@@ -13,6 +13,10 @@ WAITING = 6
 INTERRUPTED = 130
 
 
+TRANSIENT = frozenset({"github-unreachable", "github-rate-limit", "github-no-answer", "github-broken", "database-unusable"})
+"""Codes of what may be gone in a while."""
+
+
 class PotatoError(Exception):
     """Anything a user can act on. `str()` gives `code: message. hint`.
 

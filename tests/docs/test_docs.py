@@ -14,7 +14,7 @@ from potato.cli.main import COMMANDS, cli
 from potato.config.builtin_names import BUILTINS
 from potato.config.lint import CHECKS
 from potato.config.loader import load_config
-from potato.config.models import AgentModel, Document, Policies, RuleModel
+from potato.config.models import AgentModel, BackfillModel, Concurrency, Document, HubModel, Policies, RuleModel, ScheduleModel
 from potato.config.policies import FORBID, REQUIRE
 from potato.config.schema import SHIPPED, schema_text
 from potato.core.expression import check, parse
@@ -71,7 +71,8 @@ def test_every_builtin_agent_with_its_least_permissions_and_every_role() -> None
 
 
 def test_every_config_key_has_a_heading() -> None:
-    keys = {info.alias or name for model in (Document, RuleModel, AgentModel, Policies) for name, info in model.model_fields.items()}
+    keys = {info.alias or name for model in (Document, RuleModel, AgentModel, Policies, HubModel, Concurrency, ScheduleModel, BackfillModel)
+            for name, info in model.model_fields.items()}
     assert keys <= headings("config")
     for policy in {*FORBID, *REQUIRE}:
         assert f"`{policy}`" in text("config")
@@ -97,7 +98,7 @@ def test_every_command_and_flag_is_documented() -> None:
 
 def test_every_error_code_in_the_code_is_documented_and_none_is_invented() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
-    documented = headings("errors") - {"Errors", "Config", "Events and facts", "Runs", "Database and log", "GitHub"}
+    documented = headings("errors") - {"Errors", "Config", "Events and facts", "Runs", "Hub", "Database and log", "GitHub"}
     used = set(
         re.findall(
             r"(?:(?:Usage|Auth|Potato|Expression)Error|Uncertain|Finding|\.problem|_fail|_malformed)\(\s*(?:[^\"\n]*?,\s*)?\"([a-z]+(?:-[a-z0-9]+)+)\"",

@@ -28,7 +28,7 @@ def log(tmp_path: Path) -> Any:
 def write(engine: Engine, count: int) -> None:
     with engine.begin() as connection:
         for number in range(count):
-            append(connection, Entry("run", {"number": number}), START)
+            append(connection, [Entry("run", {"number": number})], START)
 
 
 def alter(url: str, *statements: str) -> None:

@@ -332,7 +332,7 @@ def test_a_bad_payload_is_one_line_and_exit_2(tmp_path: Path, body: bytes, said:
         (["run", "--nope"], "No such option '--nope'"),
         (["nope"], "No such command 'nope'"),
         (["runs"], "no-database: there is no database at '.potato/potato.db'."),
-        (["runs", "--database", "postgresql://x"], "bad-database-url"),
+        (["runs", "--database", "mysql://x/y"], "bad-database-url"),
         (["runs", "--database", "nonsense"], "bad-database-url"),
         (["validate", "orchestrator.yml", "--format", "xml"], "Invalid value for '--format'"),
     ],

@@ -15,7 +15,8 @@ from potato.config.loader import load_config
 from potato.core.event import Event
 from potato.core.value import UNKNOWN
 from potato.errors import AuthError, PotatoError, UsageError
-from potato.hub.workflow import Hub, Outcome, handle
+from potato.hub.context import Hub
+from potato.hub.workflow import Outcome, handle
 from potato.ports import Delivery, Report, Store
 from potato.testing import FakeForge, FakeRunner, Watcher, make_event
 

@@ -122,6 +122,6 @@ def test_front_matter_cannot_grant_permissions_or_secrets(tmp_path: Path) -> Non
     assert codes(load(tmp_path, "agents:\n  x: {ref: a.md}\n")) == ["unknown-key", "unknown-key"]
 
 
-@pytest.mark.parametrize("section", ["guards: [{kind: freeze}]", "approvals: [{x: y}]", "budgets: {day: 1}", "hub: {x: 1}"])
+@pytest.mark.parametrize("section", ["guards: [{kind: freeze}]", "approvals: [{x: y}]", "budgets: {day: 1}"])
 def test_what_this_version_cannot_enforce_it_refuses(tmp_path: Path, section: str) -> None:
     assert codes(load(tmp_path, f"{section}\n")) == ["not-supported"]

@@ -6,8 +6,9 @@ holds size, root and frontier. Verification lives in `verify.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, String, Table, insert, select, update
 
@@ -42,14 +43,23 @@ def leaf_bytes(seq: int, at: str, kind: str, entry: Entry) -> bytes:
     return canonical({"seq": seq, "at": at, "kind": kind, "body": dict(entry.body)})
 
 
-def append(connection: Connection, entry: Entry, at: datetime) -> None:
-    """Add one entry; the caller's transaction commits it together with the fact it tells."""
+def append(connection: Connection, entries: Sequence[Entry], at: datetime) -> None:
+    """Add entries in order; the caller's transaction commits them together with the facts they tell.
+
+    On Postgres the head row stays locked until the commit, so append last.
+    """
+    if not entries:
+        return
     head = connection.execute(select(audit_head.c.size, audit_head.c.frontier).where(audit_head.c.id == 1).with_for_update()).one()
     size = int(head.size)
     packed = bytes(head.frontier)
+    frontier = tuple(packed[i : i + HASH_BYTES] for i in range(0, len(packed), HASH_BYTES))
     stamp = at.isoformat()
-    leaf = leaf_bytes(size, stamp, entry.kind, entry)
-    frontier = merkle.append([packed[i : i + HASH_BYTES] for i in range(0, len(packed), HASH_BYTES)], size, merkle.leaf_hash(leaf))
-    root = merkle.root(frontier)
-    connection.execute(insert(audit_entry).values(seq=size, at=stamp, kind=entry.kind, leaf=leaf, root=root))
-    connection.execute(update(audit_head).where(audit_head.c.id == 1).values(size=size + 1, root=root, frontier=b"".join(frontier)))
+    rows: list[dict[str, Any]] = []
+    for entry in entries:
+        leaf = leaf_bytes(size, stamp, entry.kind, entry)
+        frontier = merkle.append(frontier, size, merkle.leaf_hash(leaf))
+        rows.append({"seq": size, "at": stamp, "kind": entry.kind, "leaf": leaf, "root": merkle.root(frontier)})
+        size += 1
+    connection.execute(insert(audit_entry), rows)
+    connection.execute(update(audit_head).where(audit_head.c.id == 1).values(size=size, root=rows[-1]["root"], frontier=b"".join(frontier)))

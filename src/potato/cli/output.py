@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from typing import Any, Final
 
 import click
@@ -31,3 +33,17 @@ def print_error(error: PotatoError) -> None:
             click.echo(inert(str(problem)), err=True)
     else:
         click.echo(inert(f"error: {error}"), err=True)
+
+
+def journal() -> None:
+    """What long-running commands tell goes to stderr, one line each, nothing in it able to act on a terminal."""
+
+    class Inert(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return "\n".join(inert(line) for line in super().format(record).splitlines())
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Inert("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("potato")
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.DEBUG if os.environ.get("POTATO_DEBUG") else logging.INFO)

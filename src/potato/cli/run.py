@@ -20,7 +20,8 @@ from potato.errors import DENIED, FAILED, OK, WAITING
 if TYPE_CHECKING:
     from potato.config.loader import Config
     from potato.core.event import Event
-    from potato.hub.workflow import Hub, Outcome
+    from potato.hub.context import Hub
+    from potato.hub.workflow import Outcome
     from potato.ports import Delivery, RunRecord
 
 

@@ -36,7 +36,7 @@ class AgentReader:
         """A built-in agent that a rule names and nothing defines: its least permissions."""
         return AgentSpec(
             name=builtin.name, role=builtin.role, runner="builtin", prompt="", permissions=builtin.permissions, secrets=(),
-            caps={}, timeout_s=DEFAULT_TIMEOUT_S, concurrency=1, folder=self.folder, place=self.tree.file, builtin=builtin.code,
+            caps={}, timeout_s=DEFAULT_TIMEOUT_S, concurrency=None, folder=self.folder, place=self.tree.file, builtin=builtin.code,
         )  # fmt: skip
 
     def read(self, name: str, model: AgentModel) -> AgentSpec | None:
@@ -107,7 +107,8 @@ class AgentReader:
         return AgentSpec(
             name=name, role=role, runner=runner, prompt=prompt, permissions=permissions, secrets=tuple(model.secrets), caps=limits,
             timeout_s=model.timeout or front.timeout or self.defaults.timeout or DEFAULT_TIMEOUT_S,
-            concurrency=model.concurrency, folder=self.folder, place=f"{self.tree.file}:{line}:{column}",
+            concurrency=model.concurrency, rate=(model.rate.runs, model.rate.per) if model.rate else None,
+            cooldown_s=model.cooldown or 0.0, folder=self.folder, place=f"{self.tree.file}:{line}:{column}",
             builtin=builtin.code if builtin else None, command=tuple(command), function=function,
             sandbox=model.sandbox or front.sandbox or self.defaults.sandbox or "auto", model=model.model or front.model, files=files,
         )  # fmt: skip

@@ -28,7 +28,11 @@ CANDIDATES: Final = ("orchestrator.yml", ".codex/orchestrator/config.yml")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A usable config. `digest` covers the file and every agent file; `unenforced` names declared policies."""
+    """A usable config.
+
+    `digest` covers the file and every agent file; `unenforced` names declared policies; `files` are those of the config's folder that
+    belong to it.
+    """
 
     file: str
     folder: str
@@ -38,6 +42,7 @@ class Config:
     digest: str
     unenforced: tuple[str, ...]
     protected: frozenset[str]
+    files: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -131,6 +136,7 @@ class _Loading:
             digest=digest([digest_bytes(self.raw), reader.files]),
             unenforced=unenforced,
             protected=frozenset(map(_in_repository, (self.path, *(os.path.join(self.folder, file) for file in reader.files)))),
+            files=tuple(reader.files),
         )
         return Loaded(config, self.tree, problems)
 

@@ -106,6 +106,7 @@ class RuleModel(_Model):
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="Default: r<line>.")] = None
     priority: Annotated[PriorityName, Field(description="Higher priorities run first.")] = "normal"
     stop: Annotated[bool, Field(description="If it matches, later rules are not considered.")] = False
+    delay: Annotated[_Duration | None, Field(gt=0, le=604_800, description="How long its runs wait before they start, such as 5m.")] = None
 
 
 class Execution(_Model):
@@ -136,13 +137,22 @@ class FrontMatter(Execution):
     description: str | None = None
 
 
+class RateModel(_Model):
+    """So many starts in so much time."""
+
+    runs: Annotated[int, Field(ge=1, le=100_000, description="Starts.")]
+    per: Annotated[_Duration, Field(gt=0, le=604_800, description="Within this time, such as 1h.")]
+
+
 class AgentModel(Execution):
     """One agent. Permissions are those listed here and no others."""
 
     ref: Annotated[str | None, Field(description="The agent's markdown file, or builtin:NAME.")] = None
     secrets: Annotated[list[_SecretName], Field(description="The only secrets its environment gets.")] = []
     permissions: Annotated[list[_Permission] | None, Field(description="What it may propose and read.")] = None
-    concurrency: Annotated[int, Field(ge=1, le=1000, description="Runs of it at once.")] = 1
+    concurrency: Annotated[int | None, Field(ge=1, le=1000, description="Runs of it at once. Default: as many as there are slots.")] = None
+    rate: Annotated[RateModel | None, Field(description="How often it may start.")] = None
+    cooldown: Annotated[_Duration | None, Field(gt=0, le=604_800, description="Least time between two starts on one subject.")] = None
     description: Annotated[str | None, Field(description="For people.")] = None
 
 
@@ -179,6 +189,54 @@ def _nothing_yet(value: Any) -> Any:  # noqa: ANN401 - before validation
 _Later = Annotated[Any, BeforeValidator(_nothing_yet), Field(description="Reserved; not enforced by this version.")]
 
 
+class Concurrency(_Model):
+    """How many runs go on at once, whatever the number of slots."""
+
+    everywhere: Annotated[int | None, Field(ge=1, le=100_000, description="In all.")] = None
+    organisation: Annotated[int | None, Field(ge=1, le=100_000, description="For each owner of repositories.")] = None
+    repository: Annotated[int | None, Field(ge=1, le=100_000, description="For each repository.")] = None
+
+
+_Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/[A-Za-z0-9_.-]{1,100}$")]
+
+
+def _cron(value: str) -> str:
+    from croniter import croniter
+
+    if len(value.split()) != 5 or not croniter.is_valid(value):  # noqa: PLR2004 - minute, hour, day, month, weekday
+        message = f"'{value[:60]}' is no cron expression of five fields, such as 0 */6 * * *"
+        raise ValueError(message)
+    return value
+
+
+class ScheduleModel(_Model):
+    """A `schedule` event that the hub makes itself."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="Its name.")]
+    cron: Annotated[str, AfterValidator(_cron), Field(description="Five fields, in UTC.")]
+    repository: Annotated[_Repository, Field(description="What the event is about.")]
+
+
+class BackfillModel(_Model):
+    """Looking for what GitHub could not deliver."""
+
+    every: Annotated[_Duration, Field(ge=1, le=86_400, description="How often.")] = 300.0
+    repositories: Annotated[list[_Repository], Field(description="Whose hooks and open pull requests are looked at.")] = []
+    app: Annotated[bool, Field(description="Whether the App's own deliveries are looked at.")] = True
+
+
+class HubModel(_Model):
+    """What the hub does with its events; for `potato serve`."""
+
+    url: Annotated[str | None, Field(pattern=r"^https?://[^\s]+$", description="Where people reach it; linked from check runs.")] = None
+    concurrency: Annotated[Concurrency, Field(description="Limits over agents.")] = Concurrency()
+    keep: Annotated[_Duration, Field(ge=3600, le=315_360_000, description="How long deliveries, decisions and runs are kept.")] = (
+        7_776_000.0
+    )
+    schedules: Annotated[list[ScheduleModel], Field(description="Events at times.")] = []
+    backfill: Annotated[BackfillModel, Field(description="Missed deliveries.")] = BackfillModel()
+
+
 class Document(_Model):
     """A whole `orchestrator.yml`."""
 
@@ -188,7 +246,7 @@ class Document(_Model):
     policies: Policies = Policies()
     defaults: Defaults = Defaults()
     forge: ForgeModel = ForgeModel()
+    hub: HubModel = HubModel()
     guards: _Later = None
     approvals: _Later = None
     budgets: _Later = None
-    hub: _Later = None

@@ -35,7 +35,7 @@ def read_rules(tree: Tree, document: Document, defined: Collection[str]) -> list
         parsed = _expression(tree, index, model)
         if parsed is not None:
             groups = tuple((item,) if isinstance(item, str) else tuple(item.any_of) for item in model.run)
-            rules.append(Rule(name, line, *parsed, groups, Priority[model.priority.upper()], stop=model.stop))
+            rules.append(Rule(name, line, *parsed, groups, Priority[model.priority.upper()], model.stop, model.delay or 0.0))
     return rules
 
 

@@ -26,7 +26,9 @@ class Event:
     `fields` holds what rules may read (see `potato.core.fields`); a fact not in the payload is
     `UNKNOWN` or `Partial` there until `with_facts` fills it in. `head_sha` and `base_sha` are the
     commits of the subject, `default_branch` the repository's, `changed_lines` those added and removed by a
-    pull request, `ci_run_id` the id of the workflow run; all may be absent.
+    pull request, `ci_run_id` the id of the workflow run; all may be absent. `occurred_at` is when the forge says that the
+    subject was last changed, `was_open` whether it was open then, and `identity` is equal for
+    two deliveries of the same happening (see `potato.forges.github.identity`).
     """
 
     event: str
@@ -40,6 +42,9 @@ class Event:
     fields: Mapping[str, Value]
     ci_run_id: int | None = None
     changed_lines: int | None = None
+    occurred_at: str | None = None
+    was_open: bool = False
+    identity: tuple[str, ...] | None = None
 
     @property
     def number(self) -> int | None:
@@ -75,11 +80,12 @@ class File:
 class Facts:
     """What rules need that the payload lacks. Only what was fetched stands in `fields`; the rest stays unknown.
 
-    `problems` says why something could not be fetched, one line each.
+    `problems` says why something could not be fetched, one line each; `later` whether asking again in a while may help.
     """
 
     fields: Mapping[str, Value] = field(default_factory=dict[str, Value])
     problems: tuple[str, ...] = ()
+    later: bool = False
 
 
 def with_facts(event: Event, facts: Facts) -> Mapping[str, Value]:

@@ -51,6 +51,7 @@ class Rule:
     run: tuple[tuple[str, ...], ...]
     priority: Priority = Priority.NORMAL
     stop: bool = False
+    delay_s: float = 0.0
 
     @cached_property
     def evaluate(self) -> Evaluate:
@@ -149,13 +150,14 @@ class RuleOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One agent to run for one event. `after` are guards that must let it pass; `any_of` its equals."""
+    """One agent to run for one event. `after` are guards that must let it pass; `any_of` its equals; it starts after the delay."""
 
     agent: str
     rules: tuple[str, ...]
     priority: Priority
     after: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
+    delay_s: float = 0.0
 
     @property
     def by(self) -> str:
@@ -166,7 +168,8 @@ class Assignment:
     def as_json(self) -> dict[str, Any]:
         """The shape of `assignments[]` in `explain --json`."""
         shape = {"agent": self.agent, "rules": list(self.rules), "priority": self.priority.label, "after": list(self.after)}
-        return shape | ({"any_of": list(self.any_of)} if self.any_of else {})
+        shape |= {"any_of": list(self.any_of)} if self.any_of else {}
+        return shape | ({"delay_s": self.delay_s} if self.delay_s else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +243,11 @@ def assignments(rules: Sequence[Rule], guards: frozenset[str]) -> tuple[Assignme
     for rule in rules:
         gates = [group[0] for group in rule.run if group[0] in guards]
         for group in rule.run:
-            entry = asked.setdefault(group[0], _Asked(rule.priority, group))
+            entry = asked.setdefault(group[0], _Asked(rule.priority, group, rule.delay_s))
             entry.rules[rule.name] = None
             entry.after.update(dict.fromkeys(() if group[0] in guards else gates))
             entry.priority = min(entry.priority, rule.priority)
+            entry.delay_s = min(entry.delay_s, rule.delay_s)
             entry.group = entry.group if entry.group == group else group[:1]
     merged = {agent: entry.assignment(agent) for agent, entry in asked.items()}
     urgency = _inherited(merged)
@@ -257,11 +261,13 @@ class _Asked:
 
     priority: Priority
     group: tuple[str, ...]
+    delay_s: float
     rules: dict[str, None] = field(default_factory=dict[str, None])
     after: dict[str, None] = field(default_factory=dict[str, None])
 
     def assignment(self, agent: str) -> Assignment:
-        return Assignment(agent, tuple(self.rules), self.priority, tuple(self.after), self.group if len(self.group) > 1 else ())
+        return Assignment(agent, tuple(self.rules), self.priority, tuple(self.after),
+                          self.group if len(self.group) > 1 else (), self.delay_s)  # fmt: skip
 
 
 def _inherited(merged: Mapping[str, Assignment]) -> dict[str, Priority]:

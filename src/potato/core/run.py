@@ -15,7 +15,7 @@ _NEXT: Final[dict[State, frozenset[State]]] = {
     "queued": frozenset({"held", "running", "failed", "blocked", "cancelled", "superseded", "expired"}),
     "held": frozenset({"queued", "blocked", "cancelled", "superseded", "expired"}),
     "running": frozenset({"queued", "applying", "succeeded", "failed", "blocked", "cancelled", "superseded", "awaiting_approval"}),
-    "applying": frozenset({"succeeded", "failed", "blocked", "cancelled", "awaiting_approval"}),
+    "applying": frozenset({"queued", "succeeded", "failed", "blocked", "cancelled", "superseded", "awaiting_approval"}),
     "awaiting_approval": frozenset({"applying", "blocked", "cancelled", "superseded", "expired"}),
 }  # fmt: skip
 

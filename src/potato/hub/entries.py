@@ -11,6 +11,11 @@ from potato.core.routing import Decision
 from potato.ports import Delivery, Effect, Entry, ProposalRecord, RunRecord
 
 
+def run_id(delivery_id: str, agent: str) -> str:
+    """The run of an agent on a delivery: the same whoever plans it."""
+    return "run_" + digest([delivery_id, agent]).removeprefix("sha256:")[:16]
+
+
 def delivery_entry(delivery: Delivery, event: Event) -> Entry:
     """A delivery was accepted."""
     return Entry("delivery", {

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-from potato.ports import RunRecord
-
-Passage = tuple[Literal["pass", "blocked", "held"], str]
+from potato.ports import Passage, RunRecord
 
 
 def passage(guards: Sequence[RunRecord]) -> Passage:

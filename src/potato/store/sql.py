@@ -1,132 +1,230 @@
-"""The store on SQL: every method is one transaction, audit entries included."""
+"""The workflow's store on SQL: every method is one transaction, audit entries included."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import ColumnElement, insert, select, update
 
 from potato.core.canonical import canonical, digest_bytes
+from potato.core.event import Facts
+from potato.core.record import recorded_facts
 from potato.core.run import State, may_become
+from potato.core.strict_json import parse_object
 from potato.errors import PotatoError
-from potato.ports import Clock, Delivery, Effect, Entry, RunRecord
+from potato.ports import Delivery, Effect, Entry, Fenced, Pass, Plan, RunRecord, Work
 from potato.store import tables as t
-
-AppendEntry = Callable[[Connection, Entry, datetime], None]
+from potato.store.database import Database, Transaction, to_json
+from potato.store.runs import Runs, Tell, lock_queue, one, record, with_proposals
 
 
 class SqlStore:
-    """`append` adds an audit entry within the given connection's transaction."""
+    """See `potato.ports.Store`. `tell` makes the audit entry of a run's new state."""
 
-    def __init__(self, engine: Engine, append: AppendEntry, clock: Clock) -> None:
-        self._engine = engine
-        self._append = append
-        self._clock = clock
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """One transaction. A database that refuses is a `PotatoError`; nothing of the transaction remains then."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except DatabaseError as error:
-            raise PotatoError("database-unusable", f"the database refused a write: {error.orig}.") from None
+    def __init__(self, database: Database, tell: Tell, *, queue: bool = False) -> None:
+        self._database = database
+        self._runs = Runs(tell, queue=queue)
+        self._tell = tell
 
     def record_delivery(self, delivery: Delivery, entry: Entry) -> bool:
         """See the port. The same id with another body is `delivery-conflict`."""
         body_digest = digest_bytes(delivery.body)
-        with self._transaction() as connection:
-            known = connection.execute(select(t.delivery.c.body_digest).where(t.delivery.c.delivery_id == delivery.delivery_id)).scalar()
+        with self._database.transaction() as tx:
+            known = tx.scalar(select(t.delivery.c.body_digest).where(t.delivery.c.delivery_id == delivery.delivery_id))
             if known is not None:
                 if known != body_digest:
                     raise PotatoError("delivery-conflict", f"delivery '{delivery.delivery_id}' came before with another body.")
                 return False
-            now = self._clock.now()
-            connection.execute(insert(t.delivery).values(
-                delivery_id=delivery.delivery_id, event=delivery.event, source=delivery.source,
-                received_at=now.isoformat(), body_digest=body_digest, body=delivery.body,
+            tx.connection.execute(insert(t.delivery).values(
+                delivery_id=delivery.delivery_id, event=delivery.event, source=delivery.source, received_at=tx.now.isoformat(),
+                body_digest=body_digest, body=delivery.body, state="deciding",
             ))  # fmt: skip
-            self._append(connection, entry, now)
+            tx.entries.append(entry)
         return True
 
-    def record_decision(self, delivery_id: str, config_digest: str, decision: Mapping[str, Any], entry: Entry) -> None:
-        """See the port."""
-        with self._transaction() as connection:
-            now = self._clock.now()
-            connection.execute(insert(t.decision).values(
-                delivery_id=delivery_id, config_digest=config_digest, decided_at=now.isoformat(), body=canonical(decision).decode(),
-            ))  # fmt: skip
-            self._append(connection, entry, now)
+    def plan(self, plan: Plan) -> list[RunRecord]:
+        """See the port. What was planned before stays as it is."""
+        with self._database.transaction() as tx:
+            lock_queue(tx)
+            fresh = tx.upsert(t.decision).values(
+                delivery_id=plan.delivery_id, config_digest=plan.config_digest, decided_at=tx.now.isoformat(),
+                body=canonical(plan.decision).decode(),
+            )  # fmt: skip
+            if not tx.execute(fresh.on_conflict_do_nothing()):
+                return self._of(tx, plan.delivery_id)
+            done = {"state": "decided", "hub": None, "reason": "", "config_digest": plan.config_digest}
+            tx.execute(update(t.delivery).where(t.delivery.c.delivery_id == plan.delivery_id).values(**done))
+            tx.entries.append(plan.entry)
+            return [self._runs.add(tx, run) for run in plan.runs]
 
-    def save_run(self, run: RunRecord, entry: Entry) -> None:
+    def add_runs(self, parent: RunRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:
+        """See the port."""
+        with self._database.transaction() as tx:
+            lock_queue(tx)
+            self._hold(tx, parent)
+            there = {row.agent for row in tx.rows(select(t.run.c.agent).where(t.run.c.delivery_id == parent.delivery_id))}
+            return [self._runs.add(tx, run) for run in runs if run.agent not in there]
+
+    def ready(self, delivery_id: str) -> list[RunRecord]:
+        """See the port."""
+        waiting = (t.run.c.delivery_id == delivery_id, t.run.c.state == "queued", t.run.c.ready == 1)
+        with self._database.reading() as tx:
+            return [record(row) for row in tx.rows(select(t.run).where(*waiting).order_by(t.run.c.created_at))]
+
+    def start(self, run_id: str, attempt: int | None, worker: str | None) -> Work | None:
+        """See the port."""
+        with self._database.transaction() as tx:
+            run = one(tx, run_id)
+            if run is None or run.worker != worker or run.state not in ("queued", "running", "applying"):
+                return None
+            if attempt is not None and attempt != run.attempts:
+                return None
+            if run.stop is not None:
+                self._end_stopped(tx, run, run.stop)
+                return None
+            number = attempt or run.attempts + 1
+            started = replace(run, attempts=number, state="running", reason=f"attempt {number}", updated_at=tx.now)
+            begun = {"attempts": number, "ready": 0, "started_at": tx.time}
+            self._runs.change(tx, started, t.run.c.attempts == run.attempts, **begun)
+            return self._work(tx, started)
+
+    def _work(self, tx: Transaction, run: RunRecord) -> Work:
+        kept = tx.rows(select(t.delivery).where(t.delivery.c.delivery_id == run.delivery_id))[0]
+        body = tx.scalar(select(t.decision.c.body).where(t.decision.c.delivery_id == run.delivery_id))
+        facts = recorded_facts(parse_object(body.encode(), "the recorded decision")) if body else Facts()
+        delivery = Delivery(kept.delivery_id, kept.event, bytes(kept.body), kept.source)
+        return Work(with_proposals(tx, [run])[0], delivery, facts)
+
+    def _end_stopped(self, tx: Transaction, run: RunRecord, stop: tuple[State, str]) -> None:
+        ended = replace(run, state=stop[0], reason=stop[1], updated_at=tx.now)
+        self._runs.change(tx, ended, t.run.c.id == run.id, worker=None, finished_at=tx.time, stop_state=None)
+
+    def save_run(self, run: RunRecord) -> None:
         """See the port. A change of state that `potato.core.run` does not know is `bad-transition`."""
-        values: dict[str, Any] = {
-            "id": run.id, "delivery_id": run.delivery_id, "agent": run.agent, "state": run.state, "reason": run.reason,
-            "rules": _json(run.rules), "priority": run.priority, "repository": run.repository, "number": run.number,
-            "created_at": run.created_at.isoformat(), "updated_at": run.updated_at.isoformat(), "attempts": run.attempts,
-            "summary": run.summary, "warnings": _json(run.warnings), "log": run.log,
+        with self._database.transaction() as tx:
+            self._change(tx, run)
+
+    def _change(self, tx: Transaction, run: RunRecord, **more: Any) -> None:  # noqa: ANN401 - columns
+        before = tx.scalar(select(t.run.c.state).where(t.run.c.id == run.id))
+        if before is not None and before != run.state and not may_become(cast("State", before), run.state):
+            raise PotatoError("bad-transition", f"run '{run.id}' is {before} and cannot become {run.state}.")
+        if not self._runs.change(tx, run, _held_by(run), **more):
+            raise _fenced(run)
+
+    def rest(self, run: RunRecord, passage: Pass) -> list[RunRecord]:
+        """See the port."""
+        with self._database.transaction() as tx:
+            lock_queue(tx)
+            self._change(tx, run, worker=None, ready=0, finished_at=tx.time, stop_state=None)
+            if run.attempts:
+                self._health(tx, run)
+            return self._runs.release_waiting(tx, run, passage)
+
+    def _health(self, tx: Transaction, run: RunRecord) -> None:
+        """Count how the agent does. Blocked runs and those a person ends say nothing about it."""
+        if run.state not in ("succeeded", "failed", "awaiting_approval"):
+            return
+        row = next(iter(tx.rows(select(t.agent_health).where(t.agent_health.c.agent == run.agent).with_for_update())), None)
+        good, bad, in_a_row = (row.succeeded, row.failed, row.in_a_row) if row else (0, 0, 0)
+        if good + bad >= _RECENT:
+            good, bad = good // 2, bad // 2
+        failed = run.state == "failed"
+        in_a_row = in_a_row + 1 if failed else 0
+        until = tx.time + min(2 ** (in_a_row - _FAILURES) * 15, 900) if in_a_row >= _FAILURES else 0.0
+        now = {
+            "succeeded": good + (not failed), "failed": bad + failed, "in_a_row": in_a_row, "unhealthy_until": until,
+            "last_error": run.reason if failed else (row.last_error if row else ""), "last_run_at": tx.now.isoformat(),
         }  # fmt: skip
-        with self._transaction() as connection:
-            before = connection.execute(select(t.run.c.state).where(t.run.c.id == run.id)).scalar()
-            if before is not None and before != run.state and not may_become(cast("State", before), run.state):
-                raise PotatoError("bad-transition", f"run '{run.id}' is {before} and cannot become {run.state}.")
-            connection.execute(upsert(t.run).values(values).on_conflict_do_update(index_elements=["id"], set_=values))
-            self._append(connection, entry, run.updated_at)
+        tx.execute(tx.upsert(t.agent_health).values(agent=run.agent, **now).on_conflict_do_update(index_elements=["agent"], set_=now))
+
+    def requeue(self, run: RunRecord, delay_s: float) -> None:
+        """See the port."""
+        with self._database.transaction() as tx:
+            lock_queue(tx)
+            self._change(tx, run, worker=None)
+            self._runs.make_ready(tx, replace(run), delay_s)
+
+    def conclude(self, run: RunRecord, passage: Pass) -> list[RunRecord]:
+        """See the port."""
+        with self._database.transaction() as tx:
+            lock_queue(tx)
+            kept = one(tx, run.id)
+            if kept is None or kept.stop is None or (kept.attempts, kept.worker) != (run.attempts, run.worker):
+                return []
+            ended = replace(kept, state=kept.stop[0], reason=kept.stop[1], updated_at=tx.now)
+            self._runs.change(tx, ended, _held_by(run), worker=None, finished_at=tx.time, stop_state=None)
+            return [ended, *self._runs.release_waiting(tx, ended, passage)]
 
     def save_proposals(self, run: RunRecord, entries: Sequence[Entry]) -> None:
         """See the port."""
-        with self._transaction() as connection:
-            now = self._clock.now()
-            for item in run.proposals:
-                connection.execute(insert(t.proposal).values(
-                    id=item.id, run_id=run.id, kind=item.kind, args=_json(item.args), verdict=item.verdict,
-                    reason=item.reason, digest=item.digest,
-                ))  # fmt: skip
-            for entry in entries:
-                self._append(connection, entry, now)
+        with self._database.transaction() as tx:
+            self._hold(tx, run)
+            tx.execute(
+                update(t.run).where(t.run.c.id == run.id).values(judged=1, summary=run.summary, warnings=to_json(run.warnings), log=run.log)
+            )
+            if run.proposals:
+                tx.connection.execute(insert(t.proposal), [{
+                    "id": item.id, "run_id": run.id, "kind": item.kind, "args": to_json(item.args), "verdict": item.verdict,
+                    "reason": item.reason, "digest": item.digest,
+                } for item in run.proposals])  # fmt: skip
+            tx.entries += entries
 
-    def begin_effect(self, key: str, run_id: str, proposal_id: str, entry: Entry) -> None:
+    def begin_effect(self, key: str, run: RunRecord, proposal_id: str, entry: Entry) -> None:
         """See the port."""
-        with self._transaction() as connection:
-            now = self._clock.now()
-            values = {"key": key, "run_id": run_id, "proposal_id": proposal_id, "state": "intended", "detail": "", "at": now.isoformat()}
-            connection.execute(upsert(t.effect).values(values).on_conflict_do_nothing())
-            self._append(connection, entry, now)
+        with self._database.transaction() as tx:
+            self._hold(tx, run)
+            row = {"key": key, "run_id": run.id, "proposal_id": proposal_id, "state": "intended", "detail": "", "at": tx.now.isoformat()}
+            tx.execute(tx.upsert(t.effect).values(row).on_conflict_do_nothing())
+            tx.entries.append(entry)
+
+    def _hold(self, tx: Transaction, run: RunRecord) -> None:
+        """This attempt holds the run, and nobody stopped it; so it stays until the transaction ends."""
+        mine = select(t.run.c.id).where(t.run.c.id == run.id, _held_by(run), t.run.c.stop_state.is_(None)).with_for_update()
+        if tx.scalar(mine) is None:
+            raise _fenced(run)
 
     def finish_effect(self, key: str, effect: Effect, entry: Entry) -> None:
         """See the port."""
-        with self._transaction() as connection:
-            now = self._clock.now()
-            connection.execute(update(t.effect).where(t.effect.c.key == key).values(
-                state=effect.state, detail=effect.detail, url=effect.url, at=now.isoformat(),
-            ))  # fmt: skip
-            self._append(connection, entry, now)
+        with self._database.transaction() as tx:
+            done = {"state": effect.state, "detail": effect.detail, "url": effect.url, "at": tx.now.isoformat()}
+            tx.execute(update(t.effect).where(t.effect.c.key == key).values(**done))
+            tx.entries.append(entry)
 
     def runs(self, limit: int | None = None) -> list[RunRecord]:
         """See the port."""
         query = select(t.run).order_by(t.run.c.created_at.desc(), t.run.c.id).limit(limit)
-        with self._engine.connect().execution_options(readonly=True) as connection:
-            rows = connection.execute(query).all()
+        blocked = select(t.lane.c.id, t.lane.c.blocked_by).where(t.lane.c.blocked_by != "")
+        with self._database.reading() as tx:
+            rows = tx.rows(query)
+            why = {row.id: row.blocked_by for row in tx.rows(blocked)}
         try:
-            return [_record(row) for row in rows]
+            found = [record(row) for row in rows]
         except (ValueError, TypeError) as error:
             raise PotatoError("database-unusable", f"a stored run is not readable ({type(error).__name__}).") from None
+        for run, row in zip(found, rows, strict=True):
+            if row.tag is not None and row.lane in why:
+                run.reason = f"waits: {why[row.lane]}"
+        return found
+
+    def runs_of(self, delivery_id: str) -> list[RunRecord]:
+        """See the port."""
+        with self._database.reading() as tx:
+            return self._of(tx, delivery_id)
+
+    def _of(self, tx: Transaction, delivery_id: str) -> list[RunRecord]:
+        query = select(t.run).where(t.run.c.delivery_id == delivery_id).order_by(t.run.c.created_at)
+        return with_proposals(tx, [record(row) for row in tx.rows(query)])
 
 
-def _json(value: Any) -> str:  # noqa: ANN401 - JSON
-    return canonical(list(value) if isinstance(value, tuple) else dict(value)).decode()  # type: ignore[reportUnknownArgumentType] # JSON
+_RECENT = 50
+_FAILURES = 3
 
 
-def _record(row: Any) -> RunRecord:  # noqa: ANN401 - a row
-    return RunRecord(
-        id=row.id, agent=row.agent, state=row.state, reason=row.reason, delivery_id=row.delivery_id,
-        rules=tuple(json.loads(row.rules)), priority=row.priority, repository=row.repository, number=row.number,
-        created_at=datetime.fromisoformat(row.created_at), updated_at=datetime.fromisoformat(row.updated_at),
-        attempts=row.attempts, summary=row.summary, warnings=tuple(json.loads(row.warnings)), log=row.log,
-    )  # fmt: skip
+def _held_by(run: RunRecord) -> ColumnElement[bool]:
+    return (t.run.c.attempts == run.attempts) & (t.run.c.worker == run.worker if run.worker else t.run.c.worker.is_(None))
+
+
+def _fenced(run: RunRecord) -> Fenced:
+    return Fenced("fenced", f"attempt {run.attempts} of run '{run.id}' does not hold it any more.")

@@ -1,12 +1,15 @@
-"""The tables. Times are ISO 8601 in UTC; JSON is canonical text."""
+"""The tables. Times for people are ISO 8601 in UTC; times that are compared are seconds since 1970; JSON is canonical text."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 metadata: Final = MetaData()
+
+_REPOSITORY = String(201)
+_TIME = String(40)
 
 delivery: Final = Table(
     "delivery",
@@ -14,16 +17,36 @@ delivery: Final = Table(
     Column("delivery_id", String(200), primary_key=True),
     Column("event", String(64), nullable=False),
     Column("source", String(20), nullable=False),
-    Column("received_at", String(40), nullable=False),
+    Column("received_at", _TIME, nullable=False, index=True),
     Column("body_digest", String(80), nullable=False),
     Column("body", LargeBinary, nullable=False),
-)
+    # where it is on its way: see potato.ports.hub.DeliveryState
+    Column("state", String(12), nullable=False, server_default="decided"),
+    Column("repository", _REPOSITORY),
+    Column("head_sha", String(64)),
+    Column("config_digest", String(80)),
+    # what makes it the same as another: both unique where present
+    Column("same_body", String(80)),
+    Column("same_event", String(80)),
+    # of those still to be decided
+    Column("hub", String(80)),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("not_before", Double, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False, server_default=""),
+    Index("delivery_head", "repository", "head_sha"),
+    Index("delivery_same_body", "same_body", unique=True, sqlite_where=text("same_body IS NOT NULL"),
+          postgresql_where=text("same_body IS NOT NULL")),
+    Index("delivery_same_event", "same_event", unique=True, sqlite_where=text("same_event IS NOT NULL"),
+          postgresql_where=text("same_event IS NOT NULL")),
+    Index("delivery_undecided", "not_before", sqlite_where=text("state IN ('accepted', 'deciding')"),
+          postgresql_where=text("state IN ('accepted', 'deciding')")),
+)  # fmt: skip
 decision: Final = Table(
     "decision",
     metadata,
     Column("delivery_id", String(200), ForeignKey("delivery.delivery_id"), primary_key=True),
     Column("config_digest", String(80), nullable=False),
-    Column("decided_at", String(40), nullable=False),
+    Column("decided_at", _TIME, nullable=False),
     Column("body", Text, nullable=False),
 )
 run: Final = Table(
@@ -36,15 +59,39 @@ run: Final = Table(
     Column("reason", Text, nullable=False),
     Column("rules", Text, nullable=False),
     Column("priority", String(10), nullable=False),
-    Column("repository", String(200)),
+    Column("repository", _REPOSITORY),
     Column("number", Integer),
-    Column("created_at", String(40), nullable=False, index=True),
-    Column("updated_at", String(40), nullable=False),
+    Column("created_at", _TIME, nullable=False, index=True),
+    Column("updated_at", _TIME, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("summary", Text, nullable=False),
     Column("warnings", Text, nullable=False),
     Column("log", Text, nullable=False),
-)
+    # what it is bound to
+    Column("config_digest", String(80), nullable=False, server_default=""),
+    Column("head_sha", String(64)),
+    Column("occurred_at", _TIME),
+    Column("after", Text, nullable=False, server_default="[]"),
+    # waiting: for guards or until a time (`ready` 0), then in a lane (`ready` 1)
+    Column("ready", Integer, nullable=False, server_default="0"),
+    Column("not_before", Double),
+    Column("delay_s", Double, nullable=False, server_default="0"),
+    Column("lane", Integer),
+    Column("tag", Double),
+    Column("queued_at", Double),
+    # working: `worker` holds it, and `judged` says that its proposals are kept
+    Column("worker", String(80)),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("judged", Integer, nullable=False, server_default="0"),
+    Column("stop_state", String(20)),
+    Column("stop_reason", Text),
+    Index("run_in_lane", "lane", "tag", sqlite_where=text("tag IS NOT NULL"), postgresql_where=text("tag IS NOT NULL")),
+    Index("run_of_worker", "worker", sqlite_where=text("worker IS NOT NULL"), postgresql_where=text("worker IS NOT NULL")),
+    Index("run_due", "not_before", sqlite_where=text("not_before IS NOT NULL"), postgresql_where=text("not_before IS NOT NULL")),
+    Index("run_subject", "repository", "number", "agent"),
+    Index("run_agent_started", "agent", "started_at"),
+)  # fmt: skip
 proposal: Final = Table(
     "proposal",
     metadata,
@@ -65,5 +112,96 @@ effect: Final = Table(
     Column("state", String(20), nullable=False),
     Column("detail", Text, nullable=False),
     Column("url", Text),
-    Column("at", String(40), nullable=False),
+    Column("at", _TIME, nullable=False),
 )
+lane: Final = Table(
+    "lane",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("repository", _REPOSITORY, nullable=False),
+    Column("agent", String(80), nullable=False),
+    Column("priority", String(10), nullable=False),
+    Column("head", Double),
+    Column("waiting", Integer, nullable=False),
+    Column("blocked_by", Text, nullable=False, server_default=""),
+    Index("lane_key", "repository", "agent", "priority", unique=True),
+    Index("lane_waiting", "head", sqlite_where=text("head IS NOT NULL"), postgresql_where=text("head IS NOT NULL")),
+)
+"""Runs of one repository, agent and priority that wait for a slot; `head` is the least tag among them."""
+
+flow: Final = Table(
+    "flow",
+    metadata,
+    Column("repository", _REPOSITORY, primary_key=True),
+    Column("priority", String(10), primary_key=True),
+    Column("tag", Double, nullable=False),
+)
+"""The last tag given in each repository and priority."""
+
+admission: Final = Table(
+    "admission",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("virtual", Double, nullable=False),
+)
+"""One row: the virtual time. Who releases runs locks it."""
+
+worker: Final = Table(
+    "worker",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("agents", Text),
+    Column("slots", Integer, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    Column("seen_at", _TIME, nullable=False),
+)
+"""Leases: a process counts `beat` up while it lives."""
+
+agent_health: Final = Table(
+    "agent_health",
+    metadata,
+    Column("agent", String(80), primary_key=True),
+    Column("succeeded", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("in_a_row", Integer, nullable=False),
+    Column("unhealthy_until", Double, nullable=False),
+    Column("last_error", Text, nullable=False),
+    Column("last_run_at", _TIME),
+)
+head_report: Final = Table(
+    "head_report",
+    metadata,
+    Column("repository", _REPOSITORY, primary_key=True),
+    Column("head_sha", String(64), primary_key=True),
+    Column("delivery_id", String(200), nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("posted", Integer, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("problem", Text, nullable=False, server_default=""),
+    Index("head_report_due", "not_before", sqlite_where=text("wanted > posted"), postgresql_where=text("wanted > posted")),
+)
+"""Check runs to write: one for each commit; `wanted` counts changes, `posted` is the last one told."""
+
+config: Final = Table(
+    "config",
+    metadata,
+    Column("digest", String(80), primary_key=True),
+    Column("file", Text, nullable=False),
+    Column("files", LargeBinary, nullable=False),
+    Column("kept_at", _TIME, nullable=False),
+)
+"""Every config that decided something, with its files, so that any worker can run what it decided."""
+
+mark: Final = Table(
+    "mark",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+"""Positions of the background jobs: the next time of a schedule, the last delivery looked at."""

@@ -10,7 +10,7 @@ from typing import Any
 from potato.core.event import Event, Facts, Subject
 from potato.core.proposal import Action
 from potato.core.value import Value
-from potato.ports import Effect, Report, Request, RunRecord
+from potato.ports import Effect, HeadReport, Report, Request, RunRecord
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -47,6 +47,8 @@ class FakeForge:
     refuse: Callable[[Action], None] = lambda _action: None
     applied: list[tuple[str, Action]] = field(default_factory=list[tuple[str, Action]])
     kind: str = "fake"
+    out_of_date: str | None = None
+    reports: list[HeadReport] = field(default_factory=list[HeadReport])
 
     async def fetch_facts(self, event: Event, needs: frozenset[str]) -> Facts:  # noqa: ARG002 - the port's face
         """The given fields, whatever is needed."""
@@ -63,6 +65,14 @@ class FakeForge:
             return Effect("unchanged", "done before")
         self.applied.append((agent, action))
         return Effect("applied", "done")
+
+    async def stale(self, event: Event) -> str | None:  # noqa: ARG002 - the port's face
+        """What it was told to say."""
+        return self.out_of_date
+
+    async def tell(self, told: HeadReport) -> None:
+        """Keep it."""
+        self.reports.append(told)
 
     async def close(self) -> None:
         """Nothing to give back."""

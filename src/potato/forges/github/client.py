@@ -27,10 +27,15 @@ PATIENCE_S: Final = 120.0
 _ATTEMPTS: Final = 4
 _PAGE: Final = 100
 _SERVER_ERROR: Final = 500
+_READING: Final = frozenset({"GET", "HEAD"})
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "PATCH", "DELETE"})
 _MAX_BODY: Final = 32 * 1024 * 1024
 
+_TOKEN_LEFT_S: Final = 300.0
+
 Sleep = Callable[[float], Awaitable[None]]
+Fence = Callable[[], None]
+"""Called right before each write; raises if this process may not write any more."""
 
 
 class Uncertain(PotatoError):  # noqa: N818 - it names what the answer is
@@ -44,10 +49,11 @@ class _Api(GitHubAPI):
     server error or broken connection is repeated only where that cannot do anything twice.
     """
 
-    def __init__(self, client: httpx.AsyncClient, sleep: Sleep, token: str | None, url: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, sleep: Sleep, token: str | None, url: str, fence: Fence) -> None:
         super().__init__(client, f"potato/{__version__}", oauth_token=token, base_url=url)  # type: ignore[reportUnknownMemberType] # gidgethub types httpx2's client
         self._http = client
         self._pause = sleep
+        self._fence = fence
 
     async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> tuple[int, Mapping[str, str], bytes]:
         waited = 0.0
@@ -55,6 +61,8 @@ class _Api(GitHubAPI):
         while True:
             attempt += 1
             wait: float | None = None
+            if method not in _READING:
+                self._fence()
             try:
                 response = await self._http.request(method, url, headers=dict(headers), content=body)
             except httpx.HTTPError as error:
@@ -104,23 +112,25 @@ class GitHubClient:
     """Calls by path; every failure is a `PotatoError` (`AuthError` for 401, `Uncertain` for an unanswered write)."""
 
     def __init__(self, token: str | None, *, url: str = DEFAULT_URL, app: tuple[str, str] | None = None, sleep: Sleep = asyncio.sleep,
-                 in_actions: bool = False) -> None:  # fmt: skip
+                 in_actions: bool = False, fence: Fence = lambda: None) -> None:  # fmt: skip
         """`app` is (app id, private key in PEM); `in_actions` tells that the token is the job's own."""
         self._http = httpx.AsyncClient(timeout=httpx.Timeout(20.0), limits=httpx.Limits(max_connections=8))
-        self._api = _Api(self._http, sleep, token, url.rstrip("/"))
+        self._api = _Api(self._http, sleep, token, url.rstrip("/"), fence)
         self._token = token
         self._app = app
         self._in_actions = in_actions
         self._login: str | None = None
-        self._installation = asyncio.Lock()
+        self._granting = asyncio.Lock()
+        self._installations: dict[str, str] = {}
+        self._granted: dict[str, tuple[str, float]] = {}
         self.sleep = sleep
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> GitHubClient:
+    def from_environment(cls, environ: Mapping[str, str], fence: Fence = lambda: None) -> GitHubClient:
         """By GITHUB_TOKEN, or POTATO_GITHUB_APP_ID with POTATO_GITHUB_PRIVATE_KEY_FILE. Raises `AuthError` if neither is set."""
         url = environ.get("GITHUB_API_URL") or DEFAULT_URL
         if token := environ.get("GITHUB_TOKEN"):
-            return cls(token, url=url, in_actions=environ.get("GITHUB_ACTIONS") == "true")
+            return cls(token, url=url, in_actions=environ.get("GITHUB_ACTIONS") == "true", fence=fence)
         app_id, key_file = environ.get("POTATO_GITHUB_APP_ID"), environ.get("POTATO_GITHUB_PRIVATE_KEY_FILE")
         if not app_id or not key_file:
             hint = "Set GITHUB_TOKEN, or POTATO_GITHUB_APP_ID and POTATO_GITHUB_PRIVATE_KEY_FILE; or forge: {kind: local}."
@@ -129,7 +139,7 @@ class GitHubClient:
             key = Path(key_file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             raise AuthError("no-credentials", "POTATO_GITHUB_PRIVATE_KEY_FILE cannot be read.") from None
-        return cls(None, url=url, app=(app_id, key))
+        return cls(None, url=url, app=(app_id, key), fence=fence)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -137,7 +147,7 @@ class GitHubClient:
 
     async def get(self, path: str) -> Any:  # noqa: ANN401 - GitHub's JSON
         """One object."""
-        return await self._call(path, lambda: self._api.getitem(path))
+        return await self._call(path, lambda token: self._api.getitem(path, oauth_token=token))
 
     async def find(self, path: str) -> Any | None:  # noqa: ANN401 - GitHub's JSON
         """One object, or nothing where GitHub says 404."""
@@ -150,25 +160,24 @@ class GitHubClient:
 
     async def post(self, path: str, data: Mapping[str, Any]) -> Any:  # noqa: ANN401 - GitHub's JSON
         """Create something."""
-        return await self._call(path, lambda: self._api.post(path, data=dict(data)))
+        return await self._call(path, lambda token: self._api.post(path, data=dict(data), oauth_token=token))
 
     async def patch(self, path: str, data: Mapping[str, Any]) -> Any:  # noqa: ANN401 - GitHub's JSON
         """Change something."""
-        return await self._call(path, lambda: self._api.patch(path, data=dict(data)))
+        return await self._call(path, lambda token: self._api.patch(path, data=dict(data), oauth_token=token))
 
     async def delete(self, path: str) -> None:
         """Remove something."""
-        await self._call(path, lambda: self._api.delete(path))
+        await self._call(path, lambda token: self._api.delete(path, oauth_token=token))
 
     async def pages(self, path: str, limit: int, key: str = "items") -> AsyncIterator[Any]:
         """At most `limit` items of a list, page by page; `key` is where an object holds its list."""
         url = f"{path}{'&' if '?' in path else '?'}per_page={_PAGE}"
         count = 0
-        iterator = self._api.getiter(url, iterable_key=key)
-        await self._authenticate(path)
+        iterator = self._api.getiter(url, iterable_key=key, oauth_token=await self._token_for(path))
         while count < limit:
             try:
-                item = await self._call(path, lambda: anext(iterator))
+                item = await self._translated(path, lambda: anext(iterator))
             except StopAsyncIteration:
                 return
             count += 1
@@ -176,8 +185,7 @@ class GitHubClient:
 
     async def text(self, path: str, limit: int) -> str:
         """The last `limit` bytes of a text (such as a log) that GitHub redirects to; the token stays with GitHub."""
-        await self._authenticate(path)
-        headers = {"authorization": f"Bearer {self._api.oauth_token}", "user-agent": f"potato/{__version__}"}
+        headers = {"authorization": f"Bearer {await self._token_for(path)}", "user-agent": f"potato/{__version__}"}
         try:
             response = await self._http.get(self._api.base_url + path, headers=headers)
             if response.is_redirect:
@@ -200,27 +208,56 @@ class GitHubClient:
                 self._login = str((await self.get("/user"))["login"])
         return self._login
 
-    async def _app_call(self, path: str) -> Any:  # noqa: ANN401 - GitHub's JSON
-        assert self._app is not None  # noqa: S101 - callers check
-        token = apps.get_jwt(app_id=self._app[0], private_key=self._app[1])
-        return await self._translated(path, lambda: self._api.getitem(path, jwt=token))
+    @property
+    def is_app(self) -> bool:
+        """Whether the credentials are a GitHub App's."""
+        return self._app is not None
 
-    async def _authenticate(self, path: str) -> None:
-        """For an App: the installation token of the repository at hand."""
+    async def _app_call(self, path: str) -> Any:  # noqa: ANN401 - GitHub's JSON
+        return await self._translated(path, lambda: self._api.getitem(path, jwt=self._jwt()))
+
+    async def app_pages(self, path: str, limit: int) -> AsyncIterator[Any]:
+        """At most `limit` items of a list that only the App itself may see."""
+        iterator = self._api.getiter(f"{path}?per_page={_PAGE}", jwt=self._jwt())
+        for _ in range(limit):
+            try:
+                yield await self._translated(path, lambda: anext(iterator))
+            except StopAsyncIteration:
+                return
+
+    async def app_post(self, path: str) -> None:
+        """Something that only the App itself may do."""
+        await self._translated(path, lambda: self._api.post(path, data={}, jwt=self._jwt()))
+
+    def _jwt(self) -> str:
+        assert self._app is not None  # noqa: S101 - callers check
+        return apps.get_jwt(app_id=self._app[0], private_key=self._app[1])
+
+    async def _token_for(self, path: str) -> str | None:
+        """The token, or for an App the installation's of the repository at hand, got anew before it expires.
+
+        Source: https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app (one hour).
+        """
         parts = path.split("/")
-        if self._app is None or self._api.oauth_token is not None or len(parts) < 4 or parts[1] != "repos":  # noqa: PLR2004 - /repos/owner/name
-            return
-        async with self._installation:
-            if self._api.oauth_token is None:
-                found = await self._app_call(f"/repos/{parts[2]}/{parts[3]}/installation")
+        if self._app is None or len(parts) < 4 or parts[1] != "repos":  # noqa: PLR2004 - /repos/owner/name
+            return self._token
+        owner, name = parts[2].casefold(), parts[3].split("?")[0]
+        async with self._granting:
+            if owner not in self._installations:
+                self._installations[owner] = str((await self._app_call(f"/repos/{parts[2]}/{name}/installation"))["id"])
+            installation = self._installations[owner]
+            token, until = self._granted.get(installation, ("", 0.0))
+            if time.monotonic() + _TOKEN_LEFT_S > until:
                 app_id, key = self._app
                 granted = await self._translated(path, lambda: apps.get_installation_access_token(
-                    self._api, installation_id=str(found["id"]), app_id=app_id, private_key=key))  # fmt: skip
-                self._api.oauth_token = granted["token"]
+                    self._api, installation_id=installation, app_id=app_id, private_key=key))  # fmt: skip
+                token = str(granted["token"])
+                self._granted[installation] = (token, time.monotonic() + 3600.0)
+            return token
 
-    async def _call(self, path: str, call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - GitHub's JSON
-        await self._authenticate(path)
-        return await self._translated(path, call)
+    async def _call(self, path: str, call: Callable[[str | None], Awaitable[Any]]) -> Any:  # noqa: ANN401 - GitHub's JSON
+        token = await self._token_for(path)
+        return await self._translated(path, lambda: call(token))
 
     async def _translated(self, path: str, call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - GitHub's JSON
         shown = printable(path.split("?", maxsplit=1)[0], 120)

@@ -28,7 +28,7 @@ from potato.errors import PotatoError
 from potato.forges.github.client import GitHubClient, Uncertain
 from potato.forges.github.commits import commit_files
 from potato.forges.github.marker import is_ours, marked, marker
-from potato.ports import Effect
+from potato.ports import Effect, HeadReport
 
 _ATTEMPTS: Final = 3
 _MAX_LOOK: Final = 1000
@@ -185,6 +185,23 @@ class Effects:
                 return Effect("applied", f"changed check '{name}' to {action.conclusion}", check.get("html_url"))
         made = await self._client.post(f"/repos/{event.repository}/check-runs", data | {"head_sha": event.head_sha})
         return Effect("applied", f"check '{name}': {action.conclusion}", made.get("html_url"))
+
+    async def tell(self, told: HeadReport) -> None:
+        """See the port `Forge`. The newest check of that name and id is changed; there is none, it is made."""
+        name, external = "potato", "potato"
+        data: dict[str, Any] = {"output": {"title": told.title, "summary": told.summary}}
+        data |= {"status": "completed", "conclusion": told.conclusion} if told.conclusion else {"status": "in_progress"}
+        data |= {"details_url": told.url} if told.url else {}
+        path = f"/repos/{told.repository}/commits/{told.head_sha}/check-runs?check_name={name}"
+        async for check in self._client.pages(path, _MAX_LOOK, "check_runs"):
+            if check.get("external_id") == external and check.get("name") == name:
+                said = as_object(check.get("output"))
+                same = (said.get("title"), said.get("summary"), check.get("status"), check.get("conclusion"))
+                if same != (told.title, told.summary, data["status"], told.conclusion):
+                    await self._client.patch(f"/repos/{told.repository}/check-runs/{check['id']}", data)
+                return
+        data |= {"name": name, "head_sha": told.head_sha, "external_id": external}
+        await self._client.post(f"/repos/{told.repository}/check-runs", data)
 
     async def _dispatch_workflow(self, event: Event, action: DispatchWorkflow) -> Effect:
         """GitHub gives no way to look for it first, so it is tried once only."""

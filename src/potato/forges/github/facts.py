@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
 from potato.core.event import Event, Facts
-from potato.core.foreign import as_list
+from potato.core.foreign import as_list, as_object
 from potato.core.text import printable
 from potato.core.value import UNKNOWN, Partial, Value
 from potato.core.vocabulary import PULL_REQUEST_EVENTS
-from potato.errors import AuthError, PotatoError
+from potato.errors import TRANSIENT, AuthError, PotatoError
 from potato.forges.github.client import GitHubClient
 
 MAX_FILES: Final = 3000
 """GitHub lists no more: https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files."""
 
+_FRESH_S: Final = 5.0
+_KEPT: Final = 256
 _MAX_COMPARED: Final = 300
 _MAX_JOBS: Final = 1000
 _WRITERS: Final = frozenset({"admin", "maintain", "write"})
@@ -27,16 +30,17 @@ _BY_WRITERS_ONLY: Final = frozenset(
 
 
 class FactFetcher:
-    """Fetches for one forge; answers about a pull request are kept for the event's lifetime."""
+    """Fetches for one forge; answers about a pull request are kept for a few seconds, for the several facts of one event."""
 
     def __init__(self, client: GitHubClient) -> None:
         self._client = client
-        self._pulls: dict[tuple[str, int], Any] = {}
+        self._pulls: dict[tuple[str, int], tuple[float, Any]] = {}
 
     async def fetch(self, event: Event, needs: frozenset[str]) -> Facts:
         """The named facts: `paths`, `jobs`, `trusted`, `pull_request`. Raises `AuthError` only."""
         fields: dict[str, Value] = {}
         problems: list[str] = []
+        later = False
         fetchers: dict[str, Callable[[Event], Awaitable[dict[str, Value]]]] = {
             "pull_request": self._pull_fields, "trusted": self._trusted, "paths": self._paths, "jobs": self._jobs,
         }  # fmt: skip
@@ -47,16 +51,34 @@ class FactFetcher:
                 raise
             except PotatoError as error:
                 problems.append(f"{need} could not be fetched: {error.message}")
-        return Facts(fields, tuple(problems))
+                later = later or error.code in TRANSIENT
+        return Facts(fields, tuple(problems), later)
 
     async def pull(self, event: Event) -> Any | None:  # noqa: ANN401 - GitHub's JSON
-        """The pull request the event is about, as it is now; nothing if it is about none."""
+        """The pull request the event is about, as it was a few seconds ago at most; nothing if it is about none."""
         if event.repository is None or event.subject is None or event.subject.kind != "pull_request":
             return None
         key = (event.repository, event.subject.number)
-        if key not in self._pulls:
-            self._pulls[key] = await self._client.get(f"/repos/{event.repository}/pulls/{event.subject.number}")
-        return self._pulls[key]
+        fetched_at, pull = self._pulls.get(key, (0.0, None))
+        if pull is None or time.monotonic() - fetched_at > _FRESH_S:
+            pull = await self._client.get(f"/repos/{event.repository}/pulls/{event.subject.number}")
+            while len(self._pulls) >= _KEPT:
+                self._pulls.pop(next(iter(self._pulls)))
+            self._pulls[key] = (time.monotonic(), pull)
+        return pull
+
+    async def stale(self, event: Event) -> str | None:
+        """Why the event is out of date: asked anew each time."""
+        if event.repository is None or event.subject is None or event.subject.kind != "pull_request":
+            return None
+        self._pulls.pop((event.repository, event.subject.number), None)
+        pull = as_object(await self.pull(event))
+        head = str(as_object(pull.get("head")).get("sha"))
+        if event.event in PULL_REQUEST_EVENTS and event.head_sha and head != event.head_sha:
+            return f"the event is about commit {event.head_sha[:12]}, the pull request is at {head[:12]}"
+        if event.event in PULL_REQUEST_EVENTS and event.was_open and pull.get("state") == "closed":
+            return "the pull request is closed by now"
+        return None
 
     async def _pull_fields(self, event: Event) -> dict[str, Value]:
         pull = await self.pull(event)

@@ -15,7 +15,7 @@ from potato.errors import PotatoError
 from potato.forges.github.client import GitHubClient
 from potato.forges.github.effects import Effects
 from potato.forges.github.facts import FactFetcher
-from potato.ports import Effect
+from potato.ports import Effect, HeadReport
 
 _CODEOWNERS: Final = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 _LOG_BYTES: Final = 200_000
@@ -70,9 +70,17 @@ class GitHubForge:
                     raise PotatoError("github-garbage", f"'{path}' is not readable ({type(error).__name__}).") from None
         return None
 
+    async def stale(self, event: Event) -> str | None:
+        """See the port: for events of a pull request with a head."""
+        return await self._facts.stale(event)
+
     async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:  # noqa: ARG002 - markers identify effects here
         """See the port."""
         return await self._effects.apply(event, agent, action)
+
+    async def tell(self, told: HeadReport) -> None:
+        """One check run `potato` on the commit, changed in place."""
+        await self._effects.tell(told)
 
     async def close(self) -> None:
         """See the port."""

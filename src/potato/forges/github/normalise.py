@@ -13,10 +13,11 @@ from typing import Final
 import msgspec
 
 from potato.core.event import Event, Subject
-from potato.core.strict_json import parse_object
+from potato.core.strict_json import require_object
 from potato.core.value import UNKNOWN, Partial, Value
 from potato.core.vocabulary import ACTIONS, FREE_ACTION, PULL_REQUEST_EVENTS
 from potato.errors import UsageError
+from potato.forges.github.identity import identity_of
 from potato.forges.github.payload import (
     DECODER,
     CheckRun,
@@ -61,7 +62,7 @@ def normalise(event: str, body: bytes, *, what: str = "the payload", ref: str | 
         raise UsageError("bad-event-name", "the event's name is not lower-case letters, digits and '_'.", "Such as: pull_request.")
     if len(body) > MAX_BYTES:
         raise UsageError("payload-too-large", f"{what} has {len(body):,} bytes; GitHub's limit is {MAX_BYTES:,}.")
-    parse_object(body, what)
+    require_object(body, what)
     try:
         payload = DECODER.decode(body)
     except (msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
@@ -100,8 +101,10 @@ class _Normaliser:
         self._other()
         default_branch = self.p.repository.default_branch if self.p.repository else None
         head_sha, base_sha = (sha if sha and _SHA.fullmatch(sha) else None for sha in (self.head_sha, self.base_sha))
+        about = self.p.pull_request or self.p.issue
         return Event(self.name, action, repository, self.subject, actor, head_sha, base_sha, default_branch,
-                     self.fields, self.ci_run_id, self.changed_lines)  # fmt: skip
+                     self.fields, self.ci_run_id, self.changed_lines, self.p.pull_request.updated_at if self.p.pull_request else None,
+                     about is not None and about.state == "open", identity_of(self.name, self.p))  # fmt: skip
 
     def _set(self, **values: Value) -> None:
         self.fields.update({name: value for name, value in values.items() if value is not None})

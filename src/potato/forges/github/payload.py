@@ -29,6 +29,7 @@ class Repository(_Part, frozen=True):
     full_name: str | None = None
     owner: User | None = None
     default_branch: str | None = None
+    pushed_at: int | str | None = None
 
 
 class Label(_Part, frozen=True):
@@ -58,6 +59,8 @@ class PullRequest(_Part, frozen=True):
     labels: list[Label] | None = None
     additions: int | None = None
     deletions: int | None = None
+    state: str | None = None
+    updated_at: str | None = None
 
 
 class Issue(_Part, frozen=True):
@@ -70,6 +73,8 @@ class Issue(_Part, frozen=True):
     draft: bool | None = None
     labels: list[Label] | None = None
     pull_request: dict[str, Any] | None = None
+    state: str | None = None
+    updated_at: str | None = None
 
 
 class Comment(_Part, frozen=True):
@@ -79,11 +84,16 @@ class Comment(_Part, frozen=True):
     body: str | None = None
     user: User | None = None
     commit_id: str | None = None
+    state: str | None = None
+    updated_at: str | None = None
+    submitted_at: str | None = None
 
 
 class CheckSuite(_Part, frozen=True):
     """A check suite."""
 
+    id: int | None = None
+    updated_at: str | None = None
     status: str | None = None
     conclusion: str | None = None
     head_sha: str | None = None
@@ -95,6 +105,9 @@ class CheckSuite(_Part, frozen=True):
 class CheckRun(_Part, frozen=True):
     """A check run."""
 
+    id: int | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
     name: str | None = None
     status: str | None = None
     conclusion: str | None = None
@@ -107,6 +120,8 @@ class WorkflowRun(_Part, frozen=True):
     """A run of a workflow."""
 
     id: int | None = None
+    run_attempt: int | None = None
+    updated_at: str | None = None
     name: str | None = None
     status: str | None = None
     conclusion: str | None = None
@@ -119,6 +134,9 @@ class WorkflowRun(_Part, frozen=True):
 class WorkflowJob(_Part, frozen=True):
     """A job of a workflow run."""
 
+    id: int | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
     run_id: int | None = None
     name: str | None = None
     workflow_name: str | None = None
@@ -155,6 +173,7 @@ class Discussion(_Part, frozen=True):
     body: str | None = None
     user: User | None = None
     labels: list[Label] | None = None
+    updated_at: str | None = None
 
 
 class Deployment(_Part, frozen=True):

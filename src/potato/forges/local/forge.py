@@ -15,7 +15,7 @@ from potato.core.strict_json import parse_object
 from potato.core.text import did_you_mean, printable
 from potato.core.value import Partial, Value
 from potato.errors import UsageError
-from potato.ports import Effect
+from potato.ports import Effect, HeadReport
 
 _LISTS: Final = frozenset({"paths", "jobs", "files"})
 _TEXTS: Final = frozenset({"logs", "codeowners"})
@@ -98,6 +98,13 @@ class LocalForge:
     async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:  # noqa: ARG002 - the port's face
         """Stage it: say what would be done."""
         return Effect("staged", f"would {kind_of(action).replace('_', ' ')}{_target(event)}: {_short(action)}")
+
+    async def stale(self, event: Event) -> str | None:  # noqa: ARG002 - the port's face
+        """The payload is all there is, so it is current."""
+        return None
+
+    async def tell(self, told: HeadReport) -> None:
+        """Nobody looks at commits here."""
 
     async def close(self) -> None:
         """Nothing to give back."""

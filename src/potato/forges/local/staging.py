@@ -8,7 +8,7 @@ from typing import Any
 from potato.core.event import Event, Facts
 from potato.core.proposal import Action
 from potato.forges.local.forge import LocalForge
-from potato.ports import Effect, Forge
+from potato.ports import Effect, Forge, HeadReport
 
 
 class StagingForge:
@@ -35,6 +35,15 @@ class StagingForge:
     async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:
         """Stage it, or pass it on."""
         return await (self._local if self._stage else self._real).apply(event, agent, action, key)
+
+    async def stale(self, event: Event) -> str | None:
+        """As the real forge sees it."""
+        return await self._real.stale(event)
+
+    async def tell(self, told: HeadReport) -> None:
+        """Nothing is told when effects are staged."""
+        if not self._stage:
+            await self._real.tell(told)
 
     async def close(self) -> None:
         """Close the real forge."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
@@ -12,6 +12,7 @@ from potato.core.gate import Grant
 from potato.core.permission import Role
 from potato.core.proposal import Action
 from potato.core.run import State
+from potato.errors import PotatoError
 
 T = TypeVar("T")
 
@@ -57,8 +58,22 @@ class Forge(Protocol):
         """
         ...
 
+    async def stale(self, event: Event) -> str | None:
+        """Why nothing may be done about this event any more: its pull request has another head, or is closed. `None` if it is current.
+
+        Raises `PotatoError` when the forge cannot answer.
+        """
+        ...
+
     async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:
         """Apply one allowed action so that doing it again changes nothing. `key` identifies the effect.
+
+        Raises `PotatoError` when the forge refuses.
+        """
+        ...
+
+    async def tell(self, told: HeadReport) -> None:
+        """Show people, on the commit, what was decided and how far it is. Saying the same again changes nothing.
 
         Raises `PotatoError` when the forge refuses.
         """
@@ -70,8 +85,24 @@ class Forge(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class HeadReport:
+    """What a commit's check run says. `conclusion` is absent while something is still to happen. `summary` is Markdown."""
+
+    repository: str
+    head_sha: str
+    title: str
+    summary: str
+    conclusion: Literal["success", "failure", "neutral", "action_required"] | None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """An agent as its config defines it. `files` are absolute; `place` is where it is defined, for messages."""
+    """An agent as its config defines it. `files` are absolute; `place` is where it is defined, for messages.
+
+    `concurrency` is how many of its runs go on at once, `rate` how many start in so many seconds, `cooldown_s` the least time between two
+    starts on one subject; all over the whole hub, and unlimited where absent.
+    """
 
     name: str
     role: Role
@@ -81,7 +112,7 @@ class AgentSpec:
     secrets: tuple[str, ...]
     caps: Mapping[str, int]
     timeout_s: float
-    concurrency: int
+    concurrency: int | None
     folder: str
     place: str
     builtin: str | None = None
@@ -90,6 +121,8 @@ class AgentSpec:
     sandbox: Literal["auto", "none"] = "auto"
     model: str | None = None
     files: tuple[str, ...] = ()
+    rate: tuple[int, float] | None = None
+    cooldown_s: float = 0.0
 
     def grant(self) -> Grant:
         """What the gate lets it do."""
@@ -157,7 +190,11 @@ class Runner(Protocol):
 
 @dataclass(slots=True)
 class RunRecord:
-    """One run as stored and shown. Times are aware UTC; `log` is the end of what a process agent wrote to stderr."""
+    """One run as stored and shown. Times are aware UTC; `log` is the end of what a process agent wrote to stderr.
+
+    `after` are the guards it waits for. `attempts` numbers the attempt that holds it: any other may change nothing (see ADR 27).
+    `head_sha` and `occurred_at` (of the event, as the forge tells it) say which of two runs is about the newer state.
+    """
 
     id: str
     agent: str
@@ -175,6 +212,15 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     log: str = ""
     proposals: list[ProposalRecord] = field(default_factory=list["ProposalRecord"])
+    config_digest: str = ""
+    head_sha: str | None = None
+    occurred_at: str | None = None
+    after: tuple[str, ...] = ()
+    delay_s: float = 0.0
+    cooldown_s: float = 0.0
+    worker: str | None = None
+    judged: bool = False
+    stop: tuple[State, str] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `runs --json`."""
@@ -199,7 +245,7 @@ class RunRecord:
 
 @dataclass(slots=True)
 class ProposalRecord:
-    """One proposal with its verdict and, once applied, its effect."""
+    """One proposal with its verdict and, once applied, its effect; `begun` where an attempt began to apply it and did not tell the end."""
 
     id: str
     kind: str
@@ -208,6 +254,7 @@ class ProposalRecord:
     reason: str
     digest: str
     effect: Effect | None = None
+    begun: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `runs[].proposals[]` in `run --json`."""
@@ -230,26 +277,83 @@ class Entry:
     body: Mapping[str, Any]
 
 
+class Fenced(PotatoError):  # noqa: N818 - it names what happened to the caller
+    """Another attempt holds the run, or it was stopped: the caller must change nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was decided for one delivery: the decision as JSON, and a run for each assignment, in order."""
+
+    delivery_id: str
+    config_digest: str
+    decision: Mapping[str, Any]
+    entry: Entry
+    runs: Sequence[RunRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A run that was started, with what it is about."""
+
+    run: RunRecord
+    delivery: Delivery
+    facts: Facts
+
+
+Passage = tuple[Literal["pass", "blocked", "held"], str]
+"""Whether those who wait for guards may run, and why not."""
+
+Pass = Callable[[Sequence[RunRecord]], Passage]
+
+
 class Store(Protocol):
-    """Durable state. Every method is one transaction that also appends its audit entries."""
+    """Durable state of decisions and runs. Every method is one transaction that also appends its audit entries.
+
+    Methods that change a run raise `Fenced` when another attempt holds it, and `PotatoError` when the database refuses.
+    """
 
     def record_delivery(self, delivery: Delivery, entry: Entry) -> bool:
         """Keep a delivery; false if the same one is there already. Raises `PotatoError` on another body."""
         ...
 
-    def record_decision(self, delivery_id: str, config_digest: str, decision: Mapping[str, Any], entry: Entry) -> None:
-        """Keep the decision with the config it was made by."""
+    def plan(self, plan: Plan) -> list[RunRecord]:
+        """Keep a decision and its runs, and stop what it supersedes. Gives the runs as they are now."""
         ...
 
-    def save_run(self, run: RunRecord, entry: Entry) -> None:
-        """Insert or update a run."""
+    def add_runs(self, parent: RunRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:
+        """Keep more runs of the parent's delivery; those of agents that have one already are left out. Gives the new ones."""
+        ...
+
+    def ready(self, delivery_id: str) -> list[RunRecord]:
+        """The delivery's runs that wait for nothing."""
+        ...
+
+    def start(self, run_id: str, attempt: int | None, worker: str | None) -> Work | None:
+        """Begin an attempt; nothing if another one holds the run or it was stopped. Without a number it is the next one."""
+        ...
+
+    def save_run(self, run: RunRecord) -> None:
+        """Update a run that goes on."""
+        ...
+
+    def rest(self, run: RunRecord, passage: Pass) -> list[RunRecord]:
+        """Update a run that ends or waits for somebody, and free or stop those that waited for it: these are given."""
+        ...
+
+    def requeue(self, run: RunRecord, delay_s: float) -> None:
+        """Put a started run back, to be started again after the delay."""
+        ...
+
+    def conclude(self, run: RunRecord, passage: Pass) -> list[RunRecord]:
+        """End a run that was stopped from outside; nothing if another attempt holds it. Gives what changed."""
         ...
 
     def save_proposals(self, run: RunRecord, entries: Sequence[Entry]) -> None:
         """Keep a run's proposals with their verdicts."""
         ...
 
-    def begin_effect(self, key: str, run_id: str, proposal_id: str, entry: Entry) -> None:
+    def begin_effect(self, key: str, run: RunRecord, proposal_id: str, entry: Entry) -> None:
         """Log the intent, durably, before anything happens."""
         ...
 
@@ -259,6 +363,10 @@ class Store(Protocol):
 
     def runs(self, limit: int | None = None) -> list[RunRecord]:
         """All runs, newest first."""
+        ...
+
+    def runs_of(self, delivery_id: str) -> list[RunRecord]:
+        """The runs of one delivery with their proposals, oldest first."""
         ...
 
 
@@ -303,10 +411,23 @@ class Archive(Protocol):
 
 
 class Durable(Protocol):
-    """Executes the leaves of the workflow: inline in CI, durably in the hub."""
+    """Executes the leaves of the workflow: inline in CI, durably in the hub.
+
+    `patient` says whether what fails for now (GitHub is down) is put back to be tried again, or has failed.
+    """
+
+    patient: bool
 
     async def step(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Run one named leaf and return, or recall, its result."""
+        """Run one named leaf. It may run again in a later attempt: leaves are idempotent."""
+        ...
+
+    async def commit(self, call: Callable[[], T]) -> T:
+        """Run one transaction without keeping others waiting."""
+        ...
+
+    async def stoppable(self, run_id: str, work: Coroutine[Any, Any, T]) -> T:
+        """Await the work so that it can be stopped from outside. Raises `Fenced` when it was."""
         ...
 
 

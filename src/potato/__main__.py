@@ -1,0 +1,5 @@
+"""`python -m potato`."""
+
+from potato.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The thin face over HTTP."""

@@ -1,0 +1,51 @@
+"""Release waiting runs just in time: when a slot is free and no limit is reached, in the order of `potato.core.admission`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Final
+
+from potato.config.loader import Config
+from potato.core.admission import Limits, choose
+from potato.errors import PotatoError
+from potato.hub.wake import Wake
+from potato.ports.hub import Queue
+
+_LOOK_S: Final = 0.25
+_TROUBLE_S: Final = 1.0
+_LOG = logging.getLogger("potato")
+
+
+def limits_of(config: Config) -> Limits:
+    """The limits that the config sets."""
+    over = config.document.hub.concurrency
+    return Limits(
+        everywhere=over.everywhere,
+        organisation=over.organisation,
+        repository=over.repository,
+        agents={name: spec.concurrency for name, spec in config.agents.items() if spec.concurrency is not None},
+        rates={name: spec.rate for name, spec in config.agents.items() if spec.rate is not None},
+    )
+
+
+class Admission:
+    """Every process may release; a lock in the database lets one do so at a time."""
+
+    def __init__(self, queue: Queue, limits: Limits) -> None:
+        self._queue = queue
+        self._choose = partial(choose, limits=limits)
+        self.wake = Wake()
+        self.released = 0
+
+    async def run(self) -> None:
+        """For ever: at each ring, and now and then for what other processes did."""
+        while True:
+            try:
+                while released := await asyncio.to_thread(self._queue.admit, self._choose):
+                    self.released += len(released)
+            except PotatoError as error:
+                _LOG.warning("nothing is released: %s", error)
+                await asyncio.sleep(_TROUBLE_S)
+            await self.wake.wait(_LOOK_S)

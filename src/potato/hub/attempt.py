@@ -1,0 +1,233 @@
+"""One attempt of a run: agent, gate, effects. An attempt that follows another goes on where that one's stored results end."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from potato.config.models import is_reserved
+from potato.core.event import with_facts
+from potato.core.gate import Setting, judge
+from potato.core.proposal import Action, MalformedProposal, RouteAgents, parse_action
+from potato.core.routing import Assignment, Priority
+from potato.core.run import TERMINAL, State
+from potato.core.secret_scan import leaked
+from potato.errors import TRANSIENT, AuthError, PotatoError
+from potato.hub import entries
+from potato.hub.guards import passage
+from potato.ports import AgentSpec, Effect, Fenced, ProposalRecord, Report, Request, RunRecord, Work
+
+if TYPE_CHECKING:
+    from potato.hub.context import Hub
+
+_SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSWORD|PRIVATE_KEY$")
+_LOG_CHARACTERS: Final = 4000
+_HUB_KINDS: Final = frozenset({"route_agents", "block"})
+RESTING: Final = TERMINAL | {"held", "awaiting_approval"}
+
+_ONCE: Final = frozenset({"dispatch_workflow"})
+"""Kinds that the forge cannot be asked about: when in doubt they are not tried again."""
+
+_LONGEST_WAIT_S: Final = 600.0
+_GIVE_UP_S: Final = 86_400.0
+
+
+class Attempt:
+    """`auth_error` is set when the forge refused our credentials."""
+
+    def __init__(self, hub: Hub, work: Work) -> None:
+        self.hub = hub
+        self.run = work.run
+        event = hub.reader(work.delivery)
+        self.event = replace(event, fields=with_facts(event, work.facts))
+        self.config = hub.config_of(work.run.config_digest)
+        self.trusted = self.event.fields.get("trusted") is True
+        self.auth_error: AuthError | None = None
+
+    async def perform(self) -> None:
+        """Do what is left to do; whatever happens, the run's state says it. Raises `Fenced` when another attempt holds the run."""
+        try:
+            stale = await self.hub.forge.stale(self.event)
+            if stale:
+                await self._end("superseded", stale)
+                return
+            if not self.run.judged:
+                agent = self.config.agents[self.run.agent]
+                failure = await self.hub.durable.step("agent", lambda: self._propose(agent))
+                if failure:
+                    await self._end("failed", failure)
+                    return
+            await self._apply()
+        except Fenced:
+            raise
+        except PotatoError as error:
+            if isinstance(error, AuthError):
+                self.auth_error = error
+            if not await self._later(error):
+                await self._end("failed", str(error))
+        except Exception as error:  # noqa: BLE001 - a bug met by one run must not end the others
+            await self._end("failed", f"internal-error: {type(error).__name__}")
+
+    # states
+
+    async def _become(self, state: State, reason: str) -> None:
+        self.run.state, self.run.reason, self.run.updated_at = state, reason, self.hub.clock.now()
+        await self.hub.durable.commit(lambda: self.hub.store.save_run(self.run))
+        self.hub.notifier.run_changed(self.run)
+
+    async def _end(self, state: State, reason: str) -> None:
+        self.run.state, self.run.reason, self.run.updated_at = state, reason, self.hub.clock.now()
+        others = await self.hub.durable.commit(lambda: self.hub.store.rest(self.run, passage))
+        for run in (self.run, *others):
+            self.hub.notifier.run_changed(run)
+
+    async def _later(self, error: PotatoError) -> bool:
+        """Put it back if that may help: what the agent proposed is kept, and applied effects are not applied again."""
+        age_s = (self.hub.clock.now() - self.run.created_at).total_seconds()
+        if not self.hub.durable.patient or error.code not in TRANSIENT or age_s > _GIVE_UP_S:
+            return False
+        delay_s = min(5.0 * 2 ** min(self.run.attempts - 1, 10), _LONGEST_WAIT_S)
+        self.run.state, self.run.updated_at = "queued", self.hub.clock.now()
+        self.run.reason = f"attempt {self.run.attempts} met {error.code}"
+        await self.hub.durable.commit(lambda: self.hub.store.requeue(self.run, delay_s))
+        self.hub.notifier.run_changed(self.run)
+        return True
+
+    # the agent and the gate
+
+    async def _propose(self, agent: AgentSpec) -> str | None:
+        """Run the agent and keep its judged proposals; why it failed, if it did."""
+        report, secrets = await self._report(agent)
+        guarded = {**self._credentials(), **secrets}
+        self.run.summary = _withheld(report.summary, guarded)
+        self.run.warnings += tuple(report.warnings)
+        self.run.log = _withheld(report.log[-_LOG_CHARACTERS:], guarded)
+        if report.failure:
+            return _withheld(report.failure, guarded)
+        setting = Setting(self.event, self.trusted, self.config.digest, frozenset(self.config.agents), self.config.protected, guarded)
+        verdicts = judge(report.proposals, agent.grant(), setting)
+        self.run.proposals = [
+            ProposalRecord(f"{self.run.id}.{n}", v.kind, v.args, v.answer, v.reason, v.digest) for n, v in enumerate(verdicts, 1)
+        ]
+        told = [make(self.run, proposal) for proposal in self.run.proposals for make in (entries.proposal_entry, entries.verdict_entry)]
+        await self.hub.durable.commit(lambda: self.hub.store.save_proposals(self.run, told))
+        return None
+
+    def _credentials(self) -> dict[str, str]:
+        """The hub's own secrets: no agent has them, and none may publish them."""
+        return {name: value for name, value in self.hub.environ.items() if value and is_reserved(name) and _SECRET_NAME.search(name)}
+
+    async def _report(self, agent: AgentSpec) -> tuple[Report, Mapping[str, str]]:
+        context = await self.hub.forge.read(self.event, agent.permissions)
+        secrets = self._secrets(agent)
+        request = Request(self.run.id, agent, self.event, context, tuple(sorted(self.config.agents)), secrets)
+        runner = self.hub.runners[agent.runner or ""]
+        return await self.hub.durable.stoppable(self.run.id, runner.run(request)), secrets
+
+    def _secrets(self, agent: AgentSpec) -> dict[str, str]:
+        """The agent's own secrets; none for an untrusted event."""
+        if agent.secrets and not self.trusted:
+            self.run.warnings += ("untrusted event: it got no secrets",)
+            return {}
+        missing = [name for name in agent.secrets if not self.hub.environ.get(name)]
+        if missing and agent.runner != "builtin":
+            self.run.warnings += (f"secret {', '.join(missing)} is not set",)
+        return {name: self.hub.environ[name] for name in agent.secrets if self.hub.environ.get(name)}
+
+    # effects
+
+    async def _apply(self) -> None:
+        """Apply what is allowed and not applied yet, each on its own: one failed effect does not keep the others back."""
+        left = [proposal for proposal in self.run.proposals if proposal.verdict == "allow" and proposal.effect is None]
+        if left:
+            await self._become("applying", f"{len(left)} effect(s)")
+            stale = await self.hub.forge.stale(self.event)
+            if stale:
+                await self._end("superseded", stale)
+                return
+        for number, proposal in enumerate(left, 1):
+            proposal.effect = await self.hub.durable.step(f"effect {number}", lambda proposal=proposal: self._effect(proposal))
+        await self._end(*final(self.run))
+
+    async def _effect(self, proposal: ProposalRecord) -> Effect:
+        key = proposal.id
+        if proposal.begun and proposal.kind in _ONCE:
+            doubtful = Effect("failed", "an earlier attempt ended while it did this: it may have happened, so it is not tried again")
+            await self.hub.durable.commit(lambda: self.hub.store.finish_effect(key, doubtful, entries.outcome_entry(key, doubtful)))
+            return doubtful
+        intent = entries.intent_entry(key, proposal)
+        await self.hub.durable.commit(lambda: self.hub.store.begin_effect(key, self.run, proposal.id, intent))
+        try:
+            action = parse_action({"kind": proposal.kind, **proposal.args})
+            if proposal.kind in _HUB_KINDS:
+                effect = await self._in_hub(action)
+            else:
+                effect = await self.hub.forge.apply(self.event, self.run.agent, action, key)
+        except Fenced:
+            raise
+        except MalformedProposal as error:
+            effect = Effect("failed", f"the stored proposal is not readable: {error}")
+        except PotatoError as error:
+            if self.hub.durable.patient and error.code in TRANSIENT and proposal.kind not in _ONCE:
+                raise
+            effect = Effect("failed", str(error))
+            if isinstance(error, AuthError):
+                self.auth_error = error
+        await self.hub.durable.commit(lambda: self.hub.store.finish_effect(key, effect, entries.outcome_entry(key, effect)))
+        return effect
+
+    async def _in_hub(self, action: Action) -> Effect:
+        """Routing and blocking happen here, not on the forge. An agent that works on the event already is left alone."""
+        if not isinstance(action, RouteAgents):
+            return Effect("applied", "agents that wait for this guard are blocked")
+        names = list(dict.fromkeys(action.agents))
+        for name in names:
+            problem = self.hub.runner_problem(self.config.agents[name])
+            if problem:
+                raise problem
+        asked = [Assignment(name, (f"routed by {self.run.agent}",), Priority[self.run.priority.upper()]) for name in names]
+        runs = [new_run(self.hub, self.run, assignment, f"routed by {self.run.agent}") for assignment in asked]
+        added = await self.hub.durable.commit(lambda: self.hub.store.add_runs(self.run, runs))
+        for run in added:
+            self.hub.notifier.run_changed(run)
+        new = ", ".join(run.agent for run in added)
+        return Effect("applied" if added else "unchanged", f"routed to {new}" if added else "they work on this event already")
+
+
+def new_run(hub: Hub, like: RunRecord, assignment: Assignment, reason: str, state: State = "queued") -> RunRecord:
+    """A run about the same event as `like`, for another assignment."""
+    now = hub.clock.now()
+    spec = hub.config_of(like.config_digest).agents.get(assignment.agent)
+    return replace(
+        like, id=entries.run_id(like.delivery_id, assignment.agent), agent=assignment.agent, state=state, reason=reason,
+        rules=assignment.rules, priority=assignment.priority.label, after=assignment.after, delay_s=assignment.delay_s,
+        cooldown_s=spec.cooldown_s if spec else 0.0, created_at=now, updated_at=now, attempts=0, summary="", log="", proposals=[],
+        worker=None, judged=False, stop=None,
+        warnings=tuple(f"policy {name} declared, not enforced" for name in hub.config_of(like.config_digest).unenforced),
+    )  # fmt: skip
+
+
+def _withheld(text: str, secrets: Mapping[str, str]) -> str:
+    """An agent's words, unless they hold a secret."""
+    names = leaked([text], secrets)
+    return f"(withheld: it holds the secret {', '.join(names)})" if names else text
+
+
+def final(run: RunRecord) -> tuple[State, str]:
+    """The state that a run ends in, and why."""
+    proposals = run.proposals
+    failed = [p.effect.detail for p in proposals if p.effect and p.effect.state == "failed"]
+    denied = [p for p in proposals if p.verdict == "deny"]
+    waiting = [p for p in proposals if p.verdict == "needs_approval"]
+    if failed:
+        return "failed", f"{len(failed)} effect(s) failed: {failed[0]}"
+    if waiting:
+        return "awaiting_approval", f"{waiting[0].kind} {waiting[0].digest[7:15]}: {waiting[0].reason}"
+    if denied and len(denied) == len(proposals):
+        return "blocked", f"every proposal was denied: {denied[0].reason}"
+    states = Counter(p.effect.state for p in proposals if p.effect)
+    done = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "nothing proposed"
+    return "succeeded", f"{done}, {len(denied)} denied: {denied[0].reason}" if denied else done

@@ -1,0 +1,78 @@
+"""From kept deliveries to decisions: so many at once, the oldest first, again later where the forge has no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from potato.errors import TRANSIENT, AuthError, PotatoError, UsageError
+from potato.hub.context import Hub
+from potato.hub.wake import Wake
+from potato.hub.workflow import decide_event
+from potato.ports import Delivery, Entry
+from potato.ports.hub import Inbox, Undecided
+
+AT_ONCE: Final = 24
+_LOOK_S: Final = 0.5
+_PATIENT_ATTEMPTS: Final = 150
+_LONGEST_WAIT_S: Final = 600.0
+_LOG = logging.getLogger("potato")
+
+StartEvent = Callable[[str, int], Awaitable[None]]
+
+
+class Relay:
+    """Takes deliveries for this process and has each decided in a workflow of its own."""
+
+    def __init__(self, hub: Hub, inbox: Inbox, process_id: str) -> None:
+        self._hub = hub
+        self._inbox = inbox
+        self._process_id = process_id
+        self._taken: dict[str, Undecided] = {}
+        self.wake = Wake()
+
+    async def run(self, start: StartEvent) -> None:
+        """For ever. Deliveries of other sources than this process's webhook are found by looking now and then."""
+        while True:
+            room = AT_ONCE - len(self._taken)
+            found = await asyncio.to_thread(self._inbox.take, self._process_id, room) if room > 0 else []
+            for undecided in found:
+                self._taken[undecided.delivery.delivery_id] = undecided
+                await start(undecided.delivery.delivery_id, undecided.attempt)
+            if not found or room == len(found):
+                await self.wake.wait(_LOOK_S)
+
+    async def decide(self, delivery_id: str) -> None:
+        """The workflow of one event. Whatever happens, the delivery's state says it."""
+        undecided = self._taken.get(delivery_id)
+        if undecided is None:
+            return
+        try:
+            await self._decide(undecided.delivery, undecided.attempt)
+        finally:
+            self._taken.pop(delivery_id, None)
+            self.wake.ring()
+
+    async def _decide(self, delivery: Delivery, attempt: int) -> None:
+        try:
+            event = self._hub.reader(delivery)
+            await decide_event(self._hub, delivery, event, strict=False, patient=attempt < _PATIENT_ATTEMPTS)
+        except UsageError as error:
+            await self._reject(delivery, str(error))
+        except PotatoError as error:
+            if error.code in TRANSIENT or isinstance(error, AuthError):
+                delay_s = min(2.0 ** min(attempt, 10), _LONGEST_WAIT_S)
+                _LOG.warning("delivery %s: %s; decided again in %.0f s", delivery.delivery_id, error, delay_s)
+                reason = str(error)
+                await self._hub.durable.commit(lambda: self._inbox.postpone(delivery.delivery_id, delay_s, reason))
+            else:
+                await self._reject(delivery, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug met by one event must not end the relay
+            _LOG.exception("delivery %s could not be decided", delivery.delivery_id)
+            await self._reject(delivery, f"internal-error: {type(error).__name__}")
+
+    async def _reject(self, delivery: Delivery, reason: str) -> None:
+        entry = Entry("delivery-rejected", {"delivery_id": delivery.delivery_id, "reason": reason})
+        await self._hub.durable.commit(lambda: self._inbox.reject(delivery.delivery_id, reason, entry))

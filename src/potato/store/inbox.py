@@ -1,0 +1,147 @@
+"""The inbox on SQL: many deliveries in one commit, and who decides which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+
+from potato.core.canonical import digest_bytes
+from potato.ports import Delivery, Entry
+from potato.ports.hub import Answer, Arrival, Undecided
+from potato.store import tables as t
+from potato.store.database import Database, Transaction
+from potato.store.runs import UNFINISHED
+
+
+class SqlInbox:
+    """See the port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def accept(self, arrivals: Sequence[Arrival]) -> list[Answer]:
+        """See the port. The usual case, nothing repeated, costs one insert and one look-up."""
+        with self._database.transaction() as tx:
+            return accept(tx, arrivals)
+
+    def note(self, entry: Entry) -> None:
+        """See the port."""
+        with self._database.transaction() as tx:
+            tx.entries.append(entry)
+
+    def take(self, hub: str, limit: int) -> list[Undecided]:
+        """See the port."""
+        with self._database.transaction() as tx:
+            due = (t.delivery.c.state == "accepted", t.delivery.c.not_before <= tx.time)
+            rows = tx.rows(
+                select(t.delivery).where(*due).order_by(t.delivery.c.not_before, t.delivery.c.received_at).limit(limit)
+                .with_for_update(skip_locked=True)
+            )  # fmt: skip
+            if rows:
+                ids = [row.delivery_id for row in rows]
+                taken = {"state": "deciding", "hub": hub, "attempts": t.delivery.c.attempts + 1}
+                tx.execute(update(t.delivery).where(t.delivery.c.delivery_id.in_(ids)).values(**taken))
+            return [Undecided(Delivery(row.delivery_id, row.event, bytes(row.body), row.source), row.attempts + 1) for row in rows]
+
+    def postpone(self, delivery_id: str, delay_s: float, reason: str) -> None:
+        """See the port."""
+        with self._database.transaction() as tx:
+            back = {"state": "accepted", "hub": None, "not_before": tx.time + delay_s, "reason": reason}
+            tx.execute(update(t.delivery).where(t.delivery.c.delivery_id == delivery_id, t.delivery.c.state == "deciding").values(**back))
+
+    def reject(self, delivery_id: str, reason: str, entry: Entry) -> None:
+        """See the port."""
+        with self._database.transaction() as tx:
+            ended = {"state": "rejected", "hub": None, "reason": reason}
+            tx.execute(update(t.delivery).where(t.delivery.c.delivery_id == delivery_id).values(**ended))
+            tx.entries.append(entry)
+
+    def has(self, delivery_ids: Sequence[str]) -> set[str]:
+        """See the port."""
+        with self._database.reading() as tx:
+            found = select(t.delivery.c.delivery_id).where(t.delivery.c.delivery_id.in_(delivery_ids))
+            return {row.delivery_id for row in tx.rows(found)}
+
+    def decided_heads(self, repository: str, heads: Sequence[str]) -> set[str]:
+        """See the port."""
+        with self._database.reading() as tx:
+            seen = select(t.delivery.c.head_sha).where(t.delivery.c.repository == repository, t.delivery.c.head_sha.in_(heads))
+            return {row.head_sha for row in tx.rows(seen.distinct())}
+
+    def prune(self, older_than_s: float) -> int:
+        """See the port."""
+        with self._database.transaction() as tx:
+            before = (tx.now - timedelta(seconds=older_than_s)).isoformat()
+            busy = select(t.run.c.delivery_id).where(t.run.c.state.in_(UNFINISHED))
+            old = (
+                t.delivery.c.received_at < before,
+                t.delivery.c.state.notin_(("accepted", "deciding")),
+                t.delivery.c.delivery_id.notin_(busy),
+            )
+            ids = [row.delivery_id for row in tx.rows(select(t.delivery.c.delivery_id).where(*old).limit(1000))]
+            runs = select(t.run.c.id).where(t.run.c.delivery_id.in_(ids))
+            tx.execute(delete(t.effect).where(t.effect.c.run_id.in_(runs)))
+            tx.execute(delete(t.proposal).where(t.proposal.c.run_id.in_(runs)))
+            for table in (t.run, t.decision, t.delivery):
+                tx.execute(delete(table).where(table.c.delivery_id.in_(ids)))
+            if ids:
+                tx.entries.append(Entry("pruned", {"deliveries": len(ids), "received_before": before}))
+            return len(ids)
+
+
+def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Answer]:
+    """Keep what is new of them."""
+    rows = [_row(arrival, tx.now.isoformat(), tx.time) for arrival in arrivals]
+    answers: list[Answer] = _answers(tx, rows)
+    new = [row for row, answer in zip(rows, answers, strict=True) if answer == "new"]
+    if new and tx.connection.dialect.name == "postgresql":  # another hub may keep the same one right now
+        kept = set(tx.connection.execute(tx.upsert(t.delivery).on_conflict_do_nothing().returning(t.delivery.c.delivery_id), new).scalars())
+        for number, row in enumerate(rows):
+            if answers[number] == "new" and row["delivery_id"] not in kept:
+                answers[number] = "repeated"
+    elif new:
+        tx.connection.execute(insert(t.delivery), new)
+    for arrival, row, answer in zip(arrivals, rows, answers, strict=True):
+        if answer == "new":
+            tx.entries.append(arrival.entry)
+        elif answer == "conflict":
+            tx.entries.append(Entry("delivery-conflict", {"delivery_id": row["delivery_id"], "body": row["body_digest"]}))
+    return answers
+
+
+def _row(arrival: Arrival, at: str, time: float) -> dict[str, Any]:
+    delivery = arrival.delivery
+    body_digest = digest_bytes(delivery.body)
+    return {
+        "delivery_id": delivery.delivery_id, "event": delivery.event, "source": delivery.source, "received_at": at,
+        "body_digest": body_digest, "body": delivery.body, "state": arrival.state, "repository": arrival.repository,
+        "config_digest": arrival.config_digest, "head_sha": arrival.head_sha, "same_event": arrival.same_event, "not_before": time,
+        "same_body": f"{delivery.event}:{body_digest}" if delivery.source == "webhook" else None,
+    }  # fmt: skip
+
+
+def _answers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> list[Answer]:
+    """Each row against the table and against those before it in the group."""
+    columns = (t.delivery.c.delivery_id, t.delivery.c.body_digest, t.delivery.c.same_body, t.delivery.c.same_event)
+    ids: dict[str, str] = {}
+    same: set[str] = set()
+    for name in ("delivery_id", "same_body", "same_event"):
+        wanted = [row[name] for row in rows if row[name] is not None]
+        for found in tx.rows(select(*columns).where(t.delivery.c[name].in_(wanted))) if wanted else ():
+            ids[found.delivery_id] = found.body_digest
+            same |= {value for value in (found.same_body, found.same_event) if value}
+    answers: list[Answer] = []
+    for row in rows:
+        known = ids.get(row["delivery_id"])
+        if known is not None:
+            answers.append("repeated" if known == row["body_digest"] else "conflict")
+        elif {row["same_body"], row["same_event"]} & same:
+            answers.append("repeated")
+        else:
+            answers.append("new")
+            ids[row["delivery_id"]] = row["body_digest"]
+            same |= {value for value in (row["same_body"], row["same_event"]) if value}
+    return answers

@@ -1,0 +1,165 @@
+"""The queue on SQL: what is released when, and what runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, func, select, update
+
+from potato.core.admission import Admitted, Lane, Slots, Snapshot
+from potato.ports import RunRecord
+from potato.ports.hub import AgentState, Overview
+from potato.store import tables as t
+from potato.store.database import Database, Transaction
+from potato.store.roster import process_of
+from potato.store.runs import UNFINISHED, Runs, Tell, lock_queue, one, refresh_lane
+
+MAX_LANES: Final = 2_000
+_ANEW_S: Final = 1.0
+Enqueue = Callable[[Connection, str, int, str], None]
+
+
+class SqlQueue:
+    """See the port.
+
+    `enqueue` hands (run, attempt, worker) to the durable engine within the transaction; `rates` are agents' (runs, seconds).
+    """
+
+    def __init__(self, database: Database, tell: Tell, enqueue: Enqueue, rates: Mapping[str, tuple[int, float]]) -> None:
+        self._database = database
+        self._tell = tell
+        self._runs = Runs(tell, queue=True)
+        self._enqueue = enqueue
+        self._rates = rates
+        self._seen: tuple[Any, ...] = ()
+        self._seen_at = 0.0
+
+    def admit(self, choose: Callable[[Snapshot], Sequence[Admitted]]) -> list[tuple[str, int, str]]:
+        """See the port."""
+        with self._database.reading() as tx:
+            if not self._anything(tx):
+                return []
+        self._seen = ()
+        with self._database.transaction() as tx:
+            virtual = lock_queue(tx)
+            self._runs.promote(tx)
+            snapshot = self._snapshot(tx)
+            if not snapshot.lanes:
+                return []
+            released: list[tuple[str, int, str]] = []
+            for admitted in choose(snapshot):
+                if admitted.worker is not None:
+                    released.append(self._release(tx, admitted.lane, admitted.worker))
+                    virtual = max(virtual, admitted.lane.head)
+                else:
+                    why = (t.lane.c.id == admitted.lane.id, t.lane.c.blocked_by != admitted.blocked_by)
+                    tx.execute(update(t.lane).where(*why).values(blocked_by=admitted.blocked_by))
+            if released:
+                tx.execute(update(t.admission).values(virtual=virtual))
+            else:
+                self._seen, self._seen_at = self._fingerprint(tx), time.monotonic()
+            return released
+
+    def _anything(self, tx: Transaction) -> bool:
+        due = t.run.c.not_before <= tx.time
+        back = t.run.c.not_before > tx.time + t.run.c.delay_s + 60
+        if tx.scalar(select(t.run.c.id).where(t.run.c.not_before.is_not(None), due | back).limit(1)):
+            return True
+        if tx.scalar(select(t.lane.c.id).where(t.lane.c.head.is_not(None)).limit(1)) is None:
+            return False
+        return time.monotonic() - self._seen_at > _ANEW_S or self._fingerprint(tx) != self._seen
+
+    def _fingerprint(self, tx: Transaction) -> tuple[Any, ...]:
+        """Equal while nothing happened that could free a lane; what time alone frees is looked for now and then."""
+        busy = select(func.count(), func.max(t.run.c.started_at)).where(t.run.c.worker.is_not(None))
+        waiting = select(func.count(), func.sum(t.lane.c.waiting)).where(t.lane.c.head.is_not(None))
+        slots = select(func.count(), func.sum(t.worker.c.slots)).where(t.worker.c.state == "live")
+        return tuple(tuple(tx.rows(query)[0]) for query in (busy, waiting, slots))
+
+    def _snapshot(self, tx: Transaction) -> Snapshot:
+        busy = tx.rows(select(t.run.c.worker, t.run.c.repository, t.run.c.agent).where(t.run.c.worker.is_not(None)))
+        workers: list[Slots] = []
+        for row in tx.rows(select(t.worker).where(t.worker.c.state == "live", t.worker.c.slots > 0)):
+            process = process_of(row)
+            taken = sum(one.worker == process.id for one in busy)
+            workers.append(Slots(process.id, max(0, process.slots - taken), frozenset(process.agents) if process.agents else None))
+        lanes = [
+            Lane(row.id, row.repository, row.agent, row.priority, row.head, row.waiting)
+            for row in tx.rows(select(t.lane).where(t.lane.c.head.is_not(None)).order_by(t.lane.c.head).limit(MAX_LANES))
+        ]
+        started = {agent: _started(tx, agent, period_s) for agent, (_, period_s) in self._rates.items()}
+        return Snapshot(lanes, workers, [(row.repository or "", row.agent) for row in busy], started)
+
+    def _release(self, tx: Transaction, lane: Lane, worker: str) -> tuple[str, int, str]:
+        """The head of the lane goes to the worker, as its next attempt."""
+        first = select(t.run.c.id, t.run.c.attempts).where(t.run.c.lane == lane.id, t.run.c.tag == lane.head).limit(1)
+        row = tx.connection.execute(first).one()
+        attempt = int(row.attempts) + 1
+        held = {"ready": 0, "tag": None, "worker": worker, "attempts": attempt, "started_at": tx.time}
+        tx.execute(update(t.run).where(t.run.c.id == row.id).values(**held))
+        refresh_lane(tx, lane.id)
+        self._enqueue(tx.connection, row.id, attempt, worker)
+        return row.id, attempt, worker
+
+    def stop(self, run_id: str, state: Literal["cancelled", "superseded"], reason: str) -> RunRecord | None:
+        """See the port."""
+        with self._database.transaction() as tx:
+            lock_queue(tx)
+            run = one(tx, run_id)
+            if run is None or run.state not in UNFINISHED:
+                return run
+            return self._runs.stop(tx, run, state, reason)
+
+    def stopping(self, worker: str) -> dict[str, str]:
+        """See the port."""
+        mine = (t.run.c.worker == worker, t.run.c.stop_state.is_not(None))
+        with self._database.reading() as tx:
+            return {row.id: row.stop_reason or "" for row in tx.rows(select(t.run.c.id, t.run.c.stop_reason).where(*mine))}
+
+    def outstanding(self, agents: Sequence[str]) -> dict[str, tuple[int, bool]]:
+        """See the port."""
+        with self._database.reading() as tx:
+            busy = select(t.run.c.agent, func.count()).where(t.run.c.worker.is_not(None), t.run.c.agent.in_(agents)).group_by(t.run.c.agent)
+            waiting = select(t.lane.c.agent, func.sum(t.lane.c.waiting)).where(t.lane.c.agent.in_(agents)).group_by(t.lane.c.agent)
+            counts: dict[str, int] = {}
+            for query in (busy, waiting):
+                for agent, count in tx.rows(query):
+                    counts[agent] = counts.get(agent, 0) + int(count)
+            sick = select(t.agent_health.c.agent).where(t.agent_health.c.unhealthy_until > tx.time)
+            ill = {row.agent for row in tx.rows(sick)}
+        return {agent: (counts.get(agent, 0), agent not in ill) for agent in agents}
+
+    def overview(self) -> Overview:
+        """See the port."""
+        with self._database.reading() as tx:
+            states = {row.state: row.runs for row in tx.rows(select(t.run.c.state, func.count().label("runs")).group_by(t.run.c.state))}
+            undecided = select(func.count()).select_from(t.delivery).where(t.delivery.c.state.in_(("accepted", "deciding")))
+            processes = [process_of(row) for row in tx.rows(select(t.worker).order_by(t.worker.c.kind, t.worker.c.id))]
+            return Overview(_agents(tx), processes, int(tx.scalar(undecided)), states)
+
+
+def _started(tx: Transaction, agent: str, period_s: float) -> int:
+    recent = select(func.count()).select_from(t.run).where(t.run.c.agent == agent, t.run.c.started_at > tx.time - period_s)
+    return int(tx.scalar(recent))
+
+
+def _agents(tx: Transaction) -> list[AgentState]:
+    running = dict(tx.rows(select(t.run.c.agent, func.count()).where(t.run.c.worker.is_not(None)).group_by(t.run.c.agent)))
+    lanes = select(t.lane.c.agent, func.sum(t.lane.c.waiting).label("runs"), func.max(t.lane.c.blocked_by).label("why"))
+    waiting = {row.agent: row for row in tx.rows(lanes.group_by(t.lane.c.agent))}
+    oldest = dict(tx.rows(select(t.run.c.agent, func.min(t.run.c.queued_at)).where(t.run.c.tag.is_not(None)).group_by(t.run.c.agent)))
+    health = {row.agent: row for row in tx.rows(select(t.agent_health))}
+    states: list[AgentState] = []
+    for agent in sorted({*running, *waiting, *health}):
+        lane, known = waiting.get(agent), health.get(agent)
+        done = known.succeeded + known.failed if known else 0
+        states.append(AgentState(
+            agent=agent, running=int(running.get(agent, 0)), waiting=int(lane.runs) if lane else 0,
+            oldest_s=round(max(0.0, tx.time - oldest[agent]), 1) if oldest.get(agent) else None,
+            error_rate=round(known.failed / done, 3) if known and done else None,
+            healthy=known is None or known.unhealthy_until <= tx.time, last_error=known.last_error if known else "",
+            last_run_at=known.last_run_at if known else None, blocked_by=lane.why if lane else "",
+        ))  # fmt: skip
+    return states

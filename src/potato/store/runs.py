@@ -1,0 +1,221 @@
+"""Runs as rows, and what happens to several of them at once: lanes, guards that rest, heads that move on."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
+
+from potato.core.admission import next_tag
+from potato.core.run import TERMINAL, State
+from potato.ports import Effect, Entry, Pass, ProposalRecord, RunRecord
+from potato.store import tables as t
+from potato.store.database import Transaction, names, to_json
+
+UNFINISHED: Final[tuple[State, ...]] = ("queued", "held", "awaiting_approval", "running", "applying")
+RESTING: Final = frozenset[str]({*TERMINAL, "held", "awaiting_approval"})
+Tell = Callable[[RunRecord], Entry]
+
+
+def values(run: RunRecord) -> dict[str, Any]:
+    """What is stored of a run whatever its state."""
+    return {
+        "id": run.id, "delivery_id": run.delivery_id, "agent": run.agent, "state": run.state, "reason": run.reason,
+        "rules": to_json(run.rules), "priority": run.priority, "repository": run.repository, "number": run.number,
+        "created_at": run.created_at.isoformat(), "updated_at": run.updated_at.isoformat(), "attempts": run.attempts,
+        "summary": run.summary, "warnings": to_json(run.warnings), "log": run.log, "config_digest": run.config_digest,
+        "head_sha": run.head_sha, "occurred_at": run.occurred_at, "after": to_json(run.after),
+    }  # fmt: skip
+
+
+def record(row: Any) -> RunRecord:  # noqa: ANN401 - a row
+    """A run. Raises `ValueError` or `TypeError` if it was tampered with."""
+    return RunRecord(
+        id=row.id, agent=row.agent, state=row.state, reason=row.reason, delivery_id=row.delivery_id, rules=names(row.rules),
+        priority=row.priority, repository=row.repository, number=row.number, created_at=datetime.fromisoformat(row.created_at),
+        updated_at=datetime.fromisoformat(row.updated_at), attempts=row.attempts, summary=row.summary, warnings=names(row.warnings),
+        log=row.log, config_digest=row.config_digest, head_sha=row.head_sha, occurred_at=row.occurred_at, after=names(row.after),
+        delay_s=row.delay_s, worker=row.worker, judged=bool(row.judged),
+        stop=(row.stop_state, row.stop_reason or "") if row.stop_state else None,
+    )  # fmt: skip
+
+
+def with_proposals(tx: Transaction, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The same runs with their proposals and what became of these."""
+    if not runs:
+        return []
+    found: dict[str, list[ProposalRecord]] = defaultdict(list)
+    joined = t.proposal.outerjoin(t.effect, t.effect.c.proposal_id == t.proposal.c.id)
+    columns = (t.proposal, t.effect.c.state.label("effect_state"), t.effect.c.detail, t.effect.c.url)
+    rows = tx.rows(select(*columns).select_from(joined).where(t.proposal.c.run_id.in_([run.id for run in runs])))
+    for row in sorted(rows, key=lambda row: int(str(row.id).rpartition(".")[2])):
+        done = row.effect_state not in (None, "intended")
+        effect = Effect(row.effect_state, row.detail, row.url) if done else None
+        found[row.run_id].append(ProposalRecord(row.id, row.kind, json.loads(row.args), row.verdict, row.reason, row.digest, effect,
+                                                begun=row.effect_state == "intended"))  # fmt: skip
+    return [replace(run, proposals=found[run.id]) for run in runs]
+
+
+def one(tx: Transaction, run_id: str) -> RunRecord | None:
+    """A run by its id; locked until the transaction ends."""
+    row = tx.connection.execute(select(t.run).where(t.run.c.id == run_id).with_for_update()).first()
+    return record(row) if row else None
+
+
+def lock_queue(tx: Transaction) -> float:
+    """Virtual time; nobody else changes lanes until the transaction ends. Taken first, so that two never wait for each other."""
+    return float(tx.scalar(select(t.admission.c.virtual).with_for_update()))
+
+
+class Runs:
+    """Steps within a caller's transaction. `queue` says whether runs that are ready enter lanes: in CI nobody takes them from there."""
+
+    def __init__(self, tell: Tell, *, queue: bool) -> None:
+        self._tell = tell
+        self._queue = queue
+
+    def add(self, tx: Transaction, run: RunRecord) -> RunRecord:
+        """A new run, perhaps superseded at once; whatever it supersedes is stopped."""
+        if run.state == "queued" and run.number is not None and run.head_sha is not None:
+            run = self._supersede(tx, run)
+        tx.connection.execute(insert(t.run).values(**values(run), delay_s=run.delay_s))
+        tx.entries.append(self._tell(run))
+        if run.state == "queued" and not run.after:
+            self.make_ready(tx, run, self._delay(tx, run))
+        self.report(tx, run)
+        return run
+
+    def _delay(self, tx: Transaction, run: RunRecord) -> float:
+        """Seconds until it may start: the rule's delay, and the rest of the agent's cooldown on this subject."""
+        if not run.cooldown_s:
+            return run.delay_s
+        same = (t.run.c.agent == run.agent, t.run.c.repository == run.repository, t.run.c.number == run.number)
+        last = tx.scalar(select(func.max(t.run.c.started_at)).where(*same))
+        pending = tx.scalar(select(func.max(t.run.c.not_before)).where(*same, t.run.c.ready == 0))
+        latest = max((time for time in (last, pending) if time is not None and time <= tx.time + run.cooldown_s), default=None)
+        return run.delay_s if latest is None else max(run.delay_s, latest + run.cooldown_s - tx.time)
+
+    def make_ready(self, tx: Transaction, run: RunRecord, delay_s: float = 0.0) -> None:
+        """It waits for nothing but a time, and then for a slot."""
+        if delay_s > 0:
+            run.reason = f"{run.reason}; starts in {delay_s:.0f} s" if delay_s >= 1 else run.reason
+            waits = {"ready": 0, "not_before": tx.time + delay_s, "delay_s": delay_s, "reason": run.reason}
+            tx.execute(update(t.run).where(t.run.c.id == run.id).values(**waits))
+        elif self._queue:
+            self._enter_lane(tx, run)
+        else:
+            tx.execute(update(t.run).where(t.run.c.id == run.id).values(ready=1, not_before=None))
+
+    def _enter_lane(self, tx: Transaction, run: RunRecord) -> None:
+        repository = run.repository or ""
+        same = (t.flow.c.repository == repository, t.flow.c.priority == run.priority)
+        virtual = float(tx.scalar(select(t.admission.c.virtual)))
+        tag = next_tag(virtual, tx.scalar(select(t.flow.c.tag).where(*same)), run.priority)
+        flow = tx.upsert(t.flow).values(repository=repository, priority=run.priority, tag=tag)
+        tx.execute(flow.on_conflict_do_update(index_elements=["repository", "priority"], set_={"tag": flow.excluded.tag}))
+        lane = tx.upsert(t.lane).values(repository=repository, agent=run.agent, priority=run.priority, head=tag, waiting=1)
+        least = func.coalesce(t.lane.c.head, tag)
+        entered = lane.on_conflict_do_update(
+            index_elements=["repository", "agent", "priority"], set_={"head": least, "waiting": t.lane.c.waiting + 1}
+        ).returning(t.lane.c.id)
+        lane_id = tx.connection.execute(entered).scalar_one()
+        tx.execute(update(t.run).where(t.run.c.id == run.id).values(ready=1, not_before=None, lane=lane_id, tag=tag, queued_at=tx.time))
+
+    def leave_lane(self, tx: Transaction, run_id: str) -> None:
+        """It waits no more."""
+        row = tx.connection.execute(select(t.run.c.lane, t.run.c.tag).where(t.run.c.id == run_id)).one()
+        tx.execute(update(t.run).where(t.run.c.id == run_id).values(ready=0, tag=None, not_before=None))
+        if row.tag is not None:
+            refresh_lane(tx, row.lane)
+
+    def promote(self, tx: Transaction) -> int:
+        """Let those in whose time has come. A time further ahead than the delay was means that the clock went back."""
+        due = t.run.c.not_before <= tx.time
+        turned_back = t.run.c.not_before > tx.time + t.run.c.delay_s + 60
+        rows = tx.rows(select(t.run).where(t.run.c.not_before.is_not(None), due | turned_back).order_by(t.run.c.not_before).limit(200))
+        for row in rows:
+            self.make_ready(tx, record(row))
+        return len(rows)
+
+    def change(self, tx: Transaction, run: RunRecord, where: ColumnElement[bool], **more: Any) -> bool:  # noqa: ANN401 - columns
+        """Update, log and report it if `where` holds."""
+        shape = values(run)
+        fixed = ("id", "delivery_id", "agent", "created_at", "attempts")
+        kept = {name: value for name, value in shape.items() if name not in fixed}
+        if not tx.execute(update(t.run).where(t.run.c.id == run.id, where).values(**kept, **more)):
+            return False
+        tx.entries.append(self._tell(run))
+        self.report(tx, run)
+        return True
+
+    def end(self, tx: Transaction, run: RunRecord, state: State, reason: str) -> RunRecord:
+        """End a run that no worker has."""
+        ended = replace(run, state=state, reason=reason, updated_at=tx.now)
+        self.leave_lane(tx, run.id)
+        self.change(tx, ended, t.run.c.worker.is_(None), finished_at=tx.time)
+        return ended
+
+    def release_waiting(self, tx: Transaction, guard: RunRecord, passage: Pass) -> list[RunRecord]:
+        """Free or stop the runs that waited for this one, and those that waited for them."""
+        changed: list[RunRecord] = []
+        columns = (t.run.c.delivery_id == guard.delivery_id, t.run.c.state == "queued", t.run.c.ready == 0, t.run.c.after != "[]")
+        waiting = [record(row) for row in tx.rows(select(t.run).where(*columns))]
+        for run in waiting:
+            if guard.agent not in run.after:
+                continue
+            mine = (t.run.c.delivery_id == guard.delivery_id, t.run.c.agent.in_(run.after))
+            guards = with_proposals(tx, [record(row) for row in tx.rows(select(t.run).where(*mine))])
+            if any(one.state not in RESTING for one in guards):
+                continue
+            verdict, why = passage(guards)
+            if verdict == "pass":
+                self.make_ready(tx, run, self._delay(tx, run))
+                continue
+            stopped = replace(run, state="blocked" if verdict == "blocked" else "held", reason=why, updated_at=tx.now)
+            self.change(tx, stopped, t.run.c.worker.is_(None))
+            changed += [stopped, *self.release_waiting(tx, stopped, passage)]
+        return changed
+
+    def _supersede(self, tx: Transaction, run: RunRecord) -> RunRecord:
+        """A newer head ends what was asked for on an older one; an event that comes late ends itself."""
+        same = (t.run.c.repository == run.repository, t.run.c.number == run.number, t.run.c.agent == run.agent)
+        other = (t.run.c.state.in_(UNFINISHED), t.run.c.head_sha != run.head_sha)
+        for row in tx.rows(select(t.run).where(*same, *other)):
+            old = record(row)
+            if not set(old.rules) & set(run.rules):
+                continue
+            if old.occurred_at and run.occurred_at and old.occurred_at > run.occurred_at:
+                run = replace(run, state="superseded", reason=f"run {old.id} is about the newer commit {str(old.head_sha)[:12]}")
+            else:
+                self.stop(tx, old, "superseded", f"commit {str(run.head_sha)[:12]} came")
+        return run
+
+    def stop(self, tx: Transaction, run: RunRecord, state: State, reason: str) -> RunRecord:
+        """End it, or tell its worker to."""
+        if run.worker is None:
+            return self.end(tx, run, state, reason)
+        tx.execute(update(t.run).where(t.run.c.id == run.id).values(stop_state=state, stop_reason=reason))
+        return replace(run, stop=(state, reason))
+
+    def report(self, tx: Transaction, run: RunRecord) -> None:
+        """Something changed that the commit's check run tells."""
+        if not self._queue or run.head_sha is None or run.number is None or run.repository is None:
+            return
+        key = {"repository": run.repository, "head_sha": run.head_sha}
+        fresh = tx.upsert(t.head_report).values(**key, delivery_id=run.delivery_id, wanted=1, posted=0, not_before=tx.time + 0.3)
+        more = {"wanted": t.head_report.c.wanted + 1, "delivery_id": run.delivery_id}
+        tx.execute(fresh.on_conflict_do_update(index_elements=["repository", "head_sha"], set_=more))
+
+
+def refresh_lane(tx: Transaction, lane: int) -> None:
+    """Its head and length, counted anew where it is short, else by one less."""
+    head = tx.scalar(select(func.min(t.run.c.tag)).where(t.run.c.lane == lane, t.run.c.tag.is_not(None)))
+    if head is None:
+        tx.execute(delete(t.lane).where(t.lane.c.id == lane))
+    else:
+        tx.execute(update(t.lane).where(t.lane.c.id == lane).values(head=head, waiting=t.lane.c.waiting - 1))

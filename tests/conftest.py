@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.github import COUNTERPARTS, GitHub, Proxy, emulator, proxied
+from support.hub import Postgres
 
 SPECIFICATION = Path(__file__).parents[1] / "examples" / "specification"
 
@@ -22,6 +23,21 @@ def octokit_examples() -> dict[str, list[dict[str, Any]]]:
 @pytest.fixture(scope="session")
 def deliveries() -> dict[str, list[dict[str, Any]]]:
     return octokit_examples()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'potato.db'}"
+    return request.getfixturevalue("postgres").database()
 
 
 @pytest.fixture(scope="module")

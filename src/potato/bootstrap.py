@@ -126,7 +126,7 @@ def open_queue(url: str) -> tuple[Queue, Engine]:
         raise PotatoError("internal-error", "only hubs release runs.")
 
     engine = open_engine(url, create=False)
-    return SqlQueue(Database(engine, append, SystemClock()), run_entry, cannot, {}), engine
+    return SqlQueue(Database(engine, append, SystemClock()), run_entry, cannot, {}, {}), engine
 
 
 def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], None], *, config: Config | None, slots: int,
@@ -169,19 +169,17 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     lease = Lease(roster, process, lost)
     bells = Bells()
     configs = SqlConfigs(tables)
-    queue = SqlQueue(tables, run_entry, executor.enqueue, {n: s.rate for n, s in (config or NOTHING).agents.items() if s.rate is not None})
+    specs = (config or NOTHING).agents
+    rates = {name: spec.rate for name, spec in specs.items() if spec.rate is not None}
+    queue = SqlQueue(tables, run_entry, executor.enqueue, rates, {name: spec.cooldown_s for name, spec in specs.items() if spec.cooldown_s})
     store = SqlStore(tables, run_entry, queue=True)
     working_forge = make_forge(config or NOTHING, environ, None, fence=lease.check)
     deciding_forge = make_forge(config, environ, None, fence=lease.check) if config else None
     shelf = _Shelf(configs)
-    working = Hub(
-        config or NOTHING, store, working_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf, queue.outstanding
-    )
+    working = Hub(config or NOTHING, store, working_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf)
     deciding = None
     if config and deciding_forge:
-        deciding = Hub(
-            config, store, deciding_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf, queue.outstanding
-        )
+        deciding = Hub(config, store, deciding_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf)
     return Service(Parts(
         process, working, executor, roster, queue, bells, deciding, SqlInbox(tables), SqlReports(tables), SqlMarks(tables), configs,
         _missed(config, environ, lease.check), _same_event, lease, drain_s, tuple(f for f in (working_forge, deciding_forge) if f), engine,

@@ -71,8 +71,11 @@ def test_every_builtin_agent_with_its_least_permissions_and_every_role() -> None
 
 
 def test_every_config_key_has_a_heading() -> None:
-    keys = {info.alias or name for model in (Document, RuleModel, AgentModel, Policies, HubModel, Concurrency, ScheduleModel, BackfillModel)
-            for name, info in model.model_fields.items()}
+    keys = {
+        info.alias or name
+        for model in (Document, RuleModel, AgentModel, Policies, HubModel, Concurrency, ScheduleModel, BackfillModel)
+        for name, info in model.model_fields.items()
+    }
     assert keys <= headings("config")
     for policy in {*FORBID, *REQUIRE}:
         assert f"`{policy}`" in text("config")

@@ -161,7 +161,9 @@ def test_a_damaged_database_is_told(tmp_path: Path) -> None:
                   DELIVERIES / "pull_request.opened.json", cwd=tmp_path)  # fmt: skip
     assert done.code == 0
     connection = sqlite3.connect(tmp_path / "runs.db")
-    connection.execute("INSERT INTO delivery (delivery_id, event, source, received_at, body_digest, body) SELECT 'altered', event, source, received_at, body_digest, X'7b7d' FROM delivery")
+    connection.execute(
+        "INSERT INTO delivery (delivery_id, event, source, received_at, body_digest, body) SELECT 'altered', event, source, received_at, body_digest, X'7b7d' FROM delivery"
+    )
     connection.commit()
     connection.close()
     done = potato("backtest", "--config", "draft.yml", "--against", "runs.db", "--json", cwd=tmp_path)

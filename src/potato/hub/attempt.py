@@ -200,11 +200,10 @@ class Attempt:
 def new_run(hub: Hub, like: RunRecord, assignment: Assignment, reason: str, state: State = "queued") -> RunRecord:
     """A run about the same event as `like`, for another assignment."""
     now = hub.clock.now()
-    spec = hub.config_of(like.config_digest).agents.get(assignment.agent)
     return replace(
         like, id=entries.run_id(like.delivery_id, assignment.agent), agent=assignment.agent, state=state, reason=reason,
         rules=assignment.rules, priority=assignment.priority.label, after=assignment.after, delay_s=assignment.delay_s,
-        cooldown_s=spec.cooldown_s if spec else 0.0, created_at=now, updated_at=now, attempts=0, summary="", log="", proposals=[],
+        created_at=now, updated_at=now, attempts=0, summary="", log="", proposals=[],
         worker=None, judged=False, stop=None,
         warnings=tuple(f"policy {name} declared, not enforced" for name in hub.config_of(like.config_digest).unenforced),
     )  # fmt: skip

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from potato.config.loader import Config
 from potato.core.event import Event
 from potato.errors import UsageError
 from potato.ports import AgentSpec, Clock, Delivery, Durable, Forge, Notifier, Runner, Store
-
-Load = Callable[[Sequence[str]], Mapping[str, tuple[int, bool]]]
-"""Agents -> (runs queued and running, whether it is healthy)."""
 
 
 def _unread(_delivery: Delivery) -> Event:
@@ -22,7 +19,7 @@ def _unread(_delivery: Delivery) -> Event:
 class Hub:
     """Everything an event needs. `environ` is where agents' secrets come from; `reader` turns a stored delivery into its event again.
 
-    `configs` finds the config that an older run was decided by, `load` tells how busy agents are; both only where runs outlive a process.
+    `configs` finds the config that an older run was decided by, where runs outlive a process.
     """
 
     config: Config
@@ -35,7 +32,6 @@ class Hub:
     environ: Mapping[str, str]
     reader: Callable[[Delivery], Event] = _unread
     configs: Mapping[str, Config] = field(default_factory=dict[str, Config])
-    load: Load | None = None
 
     def config_of(self, digest: str) -> Config:
         """The config that decided. Raises `KeyError` if it is not at hand."""

@@ -129,6 +129,13 @@ class Intake:
         try:
             answers = self._inbox.accept([arrival for arrival, _ in group])
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody is answered as if it were kept
+            if len(group) > 1:  # one that the database does not take must not keep the others out
+                self._commit(group[:1])
+                rest = group[1:]
+                if time.monotonic() >= self._resting_until:
+                    self._commit(rest)
+                    return
+                group = rest
             known = error if isinstance(error, PotatoError) else PotatoError("internal-error", f"{type(error).__name__} while keeping it.")
             self._resting_until = time.monotonic() + REST_S
             loop.call_soon_threadsafe(_fail, [future for _, future in group], known)

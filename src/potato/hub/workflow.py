@@ -22,7 +22,7 @@ from potato.hub.attempt import RESTING, Attempt, new_run
 from potato.hub.context import Hub
 from potato.hub.guards import passage
 from potato.hub.intake import accept
-from potato.ports import Delivery, Fenced, Forge, Plan, RunRecord
+from potato.ports import Delivery, Fenced, Forge, Loads, Plan, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +61,26 @@ async def decide_event(hub: Hub, delivery: Delivery, event: Event, *, strict: bo
     if patient and facts.later:
         raise PotatoError("github-unreachable", "; ".join(facts.problems))
     event = replace(event, fields=with_facts(event, facts))
-    problems = {a.agent: hub.runner_problem(hub.config.agents[a.agent]) for a in decision.assignments}
-    first = next((problem for problem in problems.values() if problem), None)
-    if strict and first:
-        raise first
+    if strict:
+        for assignment in decision.assignments:
+            problem = hub.runner_problem(hub.config.agents[assignment.agent])
+            if problem:
+                raise problem
     recorded = record_of(decision, facts)
     entry = entries.decision_entry(delivery.delivery_id, hub.config.digest, decision, recorded)
-    planned = [
-        replace(run, state="failed", reason=str(problem)) if (problem := problems.get(run.agent)) and run.state == "queued" else run
-        for run in await _planned(hub, delivery, event, decision, facts)
-    ]
-    runs = await hub.durable.commit(lambda: hub.store.plan(Plan(delivery.delivery_id, hub.config.digest, recorded, entry, planned)))
+    plan = Plan(
+        delivery.delivery_id, hub.config.digest, recorded, entry,
+        frozenset(agent for assignment in decision.assignments for agent in assignment.any_of),
+        partial(_planned, hub, delivery, event, decision, facts),
+    )  # fmt: skip
+    runs = await hub.durable.commit(lambda: hub.store.plan(plan))
     for run in runs:
         hub.notifier.run_changed(run)
     return Outcome(event, facts, decision, tuple(runs))
 
 
-async def _planned(hub: Hub, delivery: Delivery, event: Event, decision: Decision, facts: Facts) -> list[RunRecord]:
-    """A run for each assignment; those of unknown rules, and all of an event of unknown trust, are held."""
+def _planned(hub: Hub, delivery: Delivery, event: Event, decision: Decision, facts: Facts, loads: Loads) -> list[RunRecord]:
+    """A run for each assignment; those of unknown rules, and all of an event of unknown trust, are held. Touches nothing."""
     now = hub.clock.now()
     like = RunRecord(
         id="", agent="", state="queued", reason="", delivery_id=delivery.delivery_id, rules=(), priority=Priority.NORMAL.label,
@@ -92,24 +94,21 @@ async def _planned(hub: Hub, delivery: Delivery, event: Event, decision: Decisio
     if event.fields.get("trusted") is UNKNOWN:
         why = f"whether the event can be trusted is unknown: {'; '.join(facts.problems) or 'no answer'}"
         return runs + [new_run(hub, like, assignment, why, "held") for assignment in decision.assignments]
-    for assignment in await _balanced(hub, decision.assignments):
-        among = f"; least loaded healthy one of {', '.join(assignment.any_of)}" if assignment.any_of and hub.load else ""
-        runs.append(new_run(hub, like, assignment, f"asked for by rule {assignment.by}{among}"))
+    for assignment in _balanced(decision.assignments, loads, hub.config.table.guards):
+        problem = hub.runner_problem(hub.config.agents[assignment.agent])
+        among = f"; least loaded healthy one of {', '.join(assignment.any_of)}" if assignment.any_of else ""
+        reason = str(problem) if problem else f"asked for by rule {assignment.by}{among}"
+        runs.append(new_run(hub, like, assignment, reason, "failed" if problem else "queued"))
     return runs
 
 
-async def _balanced(hub: Hub, assignments: Sequence[Assignment]) -> list[Assignment]:
-    """Of equals the healthy one with the least outstanding work; as configured where that is not known."""
-    equals = sorted({agent for assignment in assignments for agent in assignment.any_of})
-    if not equals or hub.load is None:
-        return list(assignments)
-    ask = hub.load
-    loads = await hub.durable.commit(lambda: ask(equals))
+def _balanced(assignments: Sequence[Assignment], loads: Loads, guards: frozenset[str]) -> list[Assignment]:
+    """Of equals the healthy one with the least outstanding work, the first where they are even; guards stay as they stand."""
     taken = {assignment.agent for assignment in assignments if not assignment.any_of}
     chosen: list[Assignment] = []
     for assignment in assignments:
         free = [agent for agent in assignment.any_of if agent not in taken]
-        if free and assignment.agent not in hub.config.table.guards:
+        if free and assignment.agent not in guards:
             best = min(free, key=lambda agent: (not loads[agent][1], loads[agent][0]))
             taken.add(best)
             chosen.append(replace(assignment, agent=best))

@@ -217,7 +217,6 @@ class RunRecord:
     occurred_at: str | None = None
     after: tuple[str, ...] = ()
     delay_s: float = 0.0
-    cooldown_s: float = 0.0
     worker: str | None = None
     judged: bool = False
     stop: tuple[State, str] | None = None
@@ -281,15 +280,23 @@ class Fenced(PotatoError):  # noqa: N818 - it names what happened to the caller
     """Another attempt holds the run, or it was stopped: the caller must change nothing more."""
 
 
+Loads = Mapping[str, tuple[int, bool]]
+"""Agent -> (runs queued and running, whether it is healthy)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was decided for one delivery: the decision as JSON, and a run for each assignment, in order."""
+    """What was decided for one delivery: the decision as JSON, and a run for each assignment, in order.
+
+    Which of the `equals` runs is chosen by their loads, in the transaction that adds the runs: two events at once do not choose the same.
+    """
 
     delivery_id: str
     config_digest: str
     decision: Mapping[str, Any]
     entry: Entry
-    runs: Sequence[RunRecord]
+    equals: frozenset[str]
+    runs: Callable[[Loads], Sequence[RunRecord]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,10 +138,6 @@ class Queue(Protocol):
         """Runs this worker should stop -> why."""
         ...
 
-    def outstanding(self, agents: Sequence[str]) -> dict[str, tuple[int, bool]]:
-        """Agent -> (runs queued and running, whether it is healthy)."""
-        ...
-
     def overview(self) -> Overview:
         """What waits, what runs, and how each agent does."""
         ...

@@ -24,15 +24,18 @@ Enqueue = Callable[[Connection, str, int, str], None]
 class SqlQueue:
     """See the port.
 
-    `enqueue` hands (run, attempt, worker) to the durable engine within the transaction; `rates` are agents' (runs, seconds).
+    `enqueue` hands (run, attempt, worker) to the durable engine within the transaction; `rates` are agents' (runs, seconds), `cooldowns`
+    their seconds between two starts on one subject.
     """
 
-    def __init__(self, database: Database, tell: Tell, enqueue: Enqueue, rates: Mapping[str, tuple[int, float]]) -> None:
+    def __init__(self, database: Database, tell: Tell, enqueue: Enqueue, rates: Mapping[str, tuple[int, float]],
+                 cooldowns: Mapping[str, float]) -> None:  # fmt: skip
         self._database = database
         self._tell = tell
         self._runs = Runs(tell, queue=True)
         self._enqueue = enqueue
         self._rates = rates
+        self._cooldowns = cooldowns
         self._seen: tuple[Any, ...] = ()
         self._seen_at = 0.0
 
@@ -51,7 +54,8 @@ class SqlQueue:
             released: list[tuple[str, int, str]] = []
             for admitted in choose(snapshot):
                 if admitted.worker is not None:
-                    released.append(self._release(tx, admitted.lane, admitted.worker))
+                    release = self._release(tx, admitted.lane, admitted.worker)
+                    released += [release] if release else []
                     virtual = max(virtual, admitted.lane.head)
                 else:
                     why = (t.lane.c.id == admitted.lane.id, t.lane.c.blocked_by != admitted.blocked_by)
@@ -92,16 +96,29 @@ class SqlQueue:
         started = {agent: _started(tx, agent, period_s) for agent, (_, period_s) in self._rates.items()}
         return Snapshot(lanes, workers, [(row.repository or "", row.agent) for row in busy], started)
 
-    def _release(self, tx: Transaction, lane: Lane, worker: str) -> tuple[str, int, str]:
-        """The head of the lane goes to the worker, as its next attempt."""
-        first = select(t.run.c.id, t.run.c.attempts).where(t.run.c.lane == lane.id, t.run.c.tag == lane.head).limit(1)
+    def _release(self, tx: Transaction, lane: Lane, worker: str) -> tuple[str, int, str] | None:
+        """The head of the lane goes to the worker, as its next attempt; nothing if its agent cools down."""
+        columns = (t.run.c.id, t.run.c.attempts, t.run.c.agent, t.run.c.repository, t.run.c.number)
+        first = select(*columns).where(t.run.c.lane == lane.id, t.run.c.tag == lane.head).limit(1)
         row = tx.connection.execute(first).one()
+        rest_s = self._cooldowns.get(lane.agent, 0.0) and self._cooling(tx, row, self._cooldowns[lane.agent])
+        if rest_s > 0:
+            self._runs.leave_lane(tx, row.id)
+            waits = {"not_before": tx.time + rest_s, "delay_s": rest_s, "reason": f"{lane.agent} cools down on this subject"}
+            tx.execute(update(t.run).where(t.run.c.id == row.id).values(**waits))
+            return None
         attempt = int(row.attempts) + 1
         held = {"ready": 0, "tag": None, "worker": worker, "attempts": attempt, "started_at": tx.time}
         tx.execute(update(t.run).where(t.run.c.id == row.id).values(**held))
         refresh_lane(tx, lane.id)
         self._enqueue(tx.connection, row.id, attempt, worker)
         return row.id, attempt, worker
+
+    def _cooling(self, tx: Transaction, row: Any, cooldown_s: float) -> float:  # noqa: ANN401 - a row
+        """Seconds until the agent may start on this subject again. A start in the future means that the clock went back."""
+        same = (t.run.c.agent == row.agent, t.run.c.repository == row.repository, t.run.c.number == row.number, t.run.c.id != row.id)
+        last = tx.scalar(select(func.max(t.run.c.started_at)).where(*same, t.run.c.started_at <= tx.time))
+        return 0.0 if last is None else max(0.0, last + cooldown_s - tx.time)
 
     def stop(self, run_id: str, state: Literal["cancelled", "superseded"], reason: str) -> RunRecord | None:
         """See the port."""
@@ -117,19 +134,6 @@ class SqlQueue:
         mine = (t.run.c.worker == worker, t.run.c.stop_state.is_not(None))
         with self._database.reading() as tx:
             return {row.id: row.stop_reason or "" for row in tx.rows(select(t.run.c.id, t.run.c.stop_reason).where(*mine))}
-
-    def outstanding(self, agents: Sequence[str]) -> dict[str, tuple[int, bool]]:
-        """See the port."""
-        with self._database.reading() as tx:
-            busy = select(t.run.c.agent, func.count()).where(t.run.c.worker.is_not(None), t.run.c.agent.in_(agents)).group_by(t.run.c.agent)
-            waiting = select(t.lane.c.agent, func.sum(t.lane.c.waiting)).where(t.lane.c.agent.in_(agents)).group_by(t.lane.c.agent)
-            counts: dict[str, int] = {}
-            for query in (busy, waiting):
-                for agent, count in tx.rows(query):
-                    counts[agent] = counts.get(agent, 0) + int(count)
-            sick = select(t.agent_health.c.agent).where(t.agent_health.c.unhealthy_until > tx.time)
-            ill = {row.agent for row in tx.rows(sick)}
-        return {agent: (counts.get(agent, 0), agent not in ill) for agent in agents}
 
     def overview(self) -> Overview:
         """See the port."""

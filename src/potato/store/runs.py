@@ -86,19 +86,9 @@ class Runs:
         tx.connection.execute(insert(t.run).values(**values(run), delay_s=run.delay_s))
         tx.entries.append(self._tell(run))
         if run.state == "queued" and not run.after:
-            self.make_ready(tx, run, self._delay(tx, run))
+            self.make_ready(tx, run, run.delay_s)
         self.report(tx, run)
         return run
-
-    def _delay(self, tx: Transaction, run: RunRecord) -> float:
-        """Seconds until it may start: the rule's delay, and the rest of the agent's cooldown on this subject."""
-        if not run.cooldown_s:
-            return run.delay_s
-        same = (t.run.c.agent == run.agent, t.run.c.repository == run.repository, t.run.c.number == run.number)
-        last = tx.scalar(select(func.max(t.run.c.started_at)).where(*same))
-        pending = tx.scalar(select(func.max(t.run.c.not_before)).where(*same, t.run.c.ready == 0))
-        latest = max((time for time in (last, pending) if time is not None and time <= tx.time + run.cooldown_s), default=None)
-        return run.delay_s if latest is None else max(run.delay_s, latest + run.cooldown_s - tx.time)
 
     def make_ready(self, tx: Transaction, run: RunRecord, delay_s: float = 0.0) -> None:
         """It waits for nothing but a time, and then for a slot."""
@@ -174,7 +164,7 @@ class Runs:
                 continue
             verdict, why = passage(guards)
             if verdict == "pass":
-                self.make_ready(tx, run, self._delay(tx, run))
+                self.make_ready(tx, run, run.delay_s)
                 continue
             stopped = replace(run, state="blocked" if verdict == "blocked" else "held", reason=why, updated_at=tx.now)
             self.change(tx, stopped, t.run.c.worker.is_(None))
@@ -199,6 +189,8 @@ class Runs:
         """End it, or tell its worker to."""
         if run.worker is None:
             return self.end(tx, run, state, reason)
+        if run.stop is not None:
+            return run
         tx.execute(update(t.run).where(t.run.c.id == run.id).values(stop_state=state, stop_reason=reason))
         return replace(run, stop=(state, reason))
 
@@ -210,6 +202,22 @@ class Runs:
         fresh = tx.upsert(t.head_report).values(**key, delivery_id=run.delivery_id, wanted=1, posted=0, not_before=tx.time + 0.3)
         more = {"wanted": t.head_report.c.wanted + 1, "delivery_id": run.delivery_id}
         tx.execute(fresh.on_conflict_do_update(index_elements=["repository", "head_sha"], set_=more))
+
+
+def outstanding(tx: Transaction, agents: Sequence[str]) -> dict[str, tuple[int, bool]]:
+    """How much each agent has to do, and whether it is healthy."""
+    held = select(t.run.c.agent, func.count()).where(t.run.c.worker.is_not(None), t.run.c.agent.in_(agents))
+    in_lanes = select(t.lane.c.agent, func.sum(t.lane.c.waiting)).where(t.lane.c.agent.in_(agents))
+    unready = (t.run.c.state == "queued", t.run.c.ready == 0, t.run.c.worker.is_(None), t.run.c.agent.in_(agents))
+    counts: dict[str, int] = {}
+    for query in (
+        held.group_by(t.run.c.agent), in_lanes.group_by(t.lane.c.agent),
+        select(t.run.c.agent, func.count()).where(*unready).group_by(t.run.c.agent),
+    ):  # fmt: skip
+        for agent, count in tx.rows(query):
+            counts[agent] = counts.get(agent, 0) + int(count)
+    ill = {row.agent for row in tx.rows(select(t.agent_health.c.agent).where(t.agent_health.c.unhealthy_until > tx.time))}
+    return {agent: (counts.get(agent, 0), agent not in ill) for agent in agents}
 
 
 def refresh_lane(tx: Transaction, lane: int) -> None:

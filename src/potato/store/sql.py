@@ -17,7 +17,7 @@ from potato.errors import PotatoError
 from potato.ports import Delivery, Effect, Entry, Fenced, Pass, Plan, RunRecord, Work
 from potato.store import tables as t
 from potato.store.database import Database, Transaction, to_json
-from potato.store.runs import Runs, Tell, lock_queue, one, record, with_proposals
+from potato.store.runs import Runs, Tell, lock_queue, one, outstanding, record, with_proposals
 
 
 class SqlStore:
@@ -57,7 +57,8 @@ class SqlStore:
             done = {"state": "decided", "hub": None, "reason": "", "config_digest": plan.config_digest}
             tx.execute(update(t.delivery).where(t.delivery.c.delivery_id == plan.delivery_id).values(**done))
             tx.entries.append(plan.entry)
-            return [self._runs.add(tx, run) for run in plan.runs]
+            loads = outstanding(tx, sorted(plan.equals)) if plan.equals else {}
+            return [self._runs.add(tx, run) for run in plan.runs(loads)]
 
     def add_runs(self, parent: RunRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:
         """See the port."""

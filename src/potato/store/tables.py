@@ -26,7 +26,7 @@ delivery: Final = Table(
     Column("head_sha", String(64)),
     Column("config_digest", String(80)),
     # what makes it the same as another: both unique where present
-    Column("same_body", String(80)),
+    Column("same_body", String(140)),
     Column("same_event", String(80)),
     # of those still to be decided
     Column("hub", String(80)),
@@ -89,6 +89,8 @@ run: Final = Table(
     Index("run_in_lane", "lane", "tag", sqlite_where=text("tag IS NOT NULL"), postgresql_where=text("tag IS NOT NULL")),
     Index("run_of_worker", "worker", sqlite_where=text("worker IS NOT NULL"), postgresql_where=text("worker IS NOT NULL")),
     Index("run_due", "not_before", sqlite_where=text("not_before IS NOT NULL"), postgresql_where=text("not_before IS NOT NULL")),
+    Index("run_unready", "agent", sqlite_where=text("state = 'queued' AND ready = 0"),
+          postgresql_where=text("state = 'queued' AND ready = 0")),
     Index("run_subject", "repository", "number", "agent"),
     Index("run_agent_started", "agent", "started_at"),
 )  # fmt: skip

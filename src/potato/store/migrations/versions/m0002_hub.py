@@ -15,7 +15,7 @@ _DELIVERY = (
     sa.Column("repository", sa.String(201)),
     sa.Column("head_sha", sa.String(64)),
     sa.Column("config_digest", sa.String(80)),
-    sa.Column("same_body", sa.String(80)),
+    sa.Column("same_body", sa.String(140)),
     sa.Column("same_event", sa.String(80)),
     sa.Column("hub", sa.String(80)),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
@@ -56,6 +56,7 @@ def upgrade() -> None:
     _partial("run_in_lane", "run", ["lane", "tag"], "tag IS NOT NULL")
     _partial("run_of_worker", "run", ["worker"], "worker IS NOT NULL")
     _partial("run_due", "run", ["not_before"], "not_before IS NOT NULL")
+    _partial("run_unready", "run", ["agent"], "state = 'queued' AND ready = 0")
     op.create_index("run_subject", "run", ["repository", "number", "agent"])
     op.create_index("run_agent_started", "run", ["agent", "started_at"])
     _queue()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, String, Table, insert, select, update
+from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, String, Table
 
 from potato.core import merkle
 from potato.core.canonical import canonical
@@ -50,16 +50,23 @@ def append(connection: Connection, entries: Sequence[Entry], at: datetime) -> No
     """
     if not entries:
         return
-    head = connection.execute(select(audit_head.c.size, audit_head.c.frontier).where(audit_head.c.id == 1).with_for_update()).one()
-    size = int(head.size)
-    packed = bytes(head.frontier)
+    driver = connection.dialect.paramstyle == "qmark"
+    head = connection.exec_driver_sql(_HEAD if driver else f"{_HEAD} FOR UPDATE").one()
+    size = int(head[0])
+    packed = bytes(head[1])
     frontier = tuple(packed[i : i + HASH_BYTES] for i in range(0, len(packed), HASH_BYTES))
     stamp = at.isoformat()
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for entry in entries:
         leaf = leaf_bytes(size, stamp, entry.kind, entry)
         frontier = merkle.append(frontier, size, merkle.leaf_hash(leaf))
-        rows.append({"seq": size, "at": stamp, "kind": entry.kind, "leaf": leaf, "root": merkle.root(frontier)})
+        rows.append((size, stamp, entry.kind, leaf, merkle.root(frontier)))
         size += 1
-    connection.execute(insert(audit_entry), rows)
-    connection.execute(update(audit_head).where(audit_head.c.id == 1).values(size=size, root=rows[-1]["root"], frontier=b"".join(frontier)))
+    connection.exec_driver_sql(_INSERT if driver else _INSERT.replace("?", "%s"), rows)
+    connection.exec_driver_sql(_UPDATE if driver else _UPDATE.replace("?", "%s"), (size, rows[-1][-1], b"".join(frontier)))
+
+
+_HEAD: Final = "SELECT size, frontier FROM audit_head WHERE id = 1"
+_INSERT: Final = "INSERT INTO audit_entry (seq, at, kind, leaf, root) VALUES (?, ?, ?, ?, ?)"
+_UPDATE: Final = "UPDATE audit_head SET size = ?, root = ?, frontier = ? WHERE id = 1"
+"""Written out: they run in every transaction, and making them anew takes longer than the database does."""

@@ -45,10 +45,11 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
 
 
 def require_object(data: bytes, what: str) -> None:
-    """The same promise as `parse_object` without giving the object: three times faster for what is plainly well-formed.
+    """The same promise as `parse_object` without giving the object: four times faster for what is plainly well-formed.
 
-    A fast parser reads it; then there are as many keys in its result as there are `":` in the bytes, so that no key was overwritten. Text
-    that looks doubtful in any way goes the slow way, which also words the complaint.
+    Bytes that a fast parser reads and writes again unchanged hold no key twice, no blank, no odd number and no odd escape. Where only
+    blanks or escapes differ, keys are counted instead: as many in the result as there are `":` in the bytes. What looks doubtful in any
+    way goes the slow way, which also words the complaint.
     """
     if not _plainly_well_formed(data):
         parse_object(data, what)
@@ -56,43 +57,56 @@ def require_object(data: bytes, what: str) -> None:
 
 def _plainly_well_formed(data: bytes) -> bool:
     """Whether nothing is wrong with it for certain; false where it takes a closer look."""
-    if data[:1] != b"{" or (b"\\u" in data and _DOUBTFUL_ESCAPE.search(data)):
+    if data[:1] != b"{" or _NUL in data:
         return False
     alike = data.translate(_ALIKE)
-    if _LONG_NUMBER in alike or (b" :" in alike and _KEY_BLANK.search(data)):
-        return False
-    if len(data) > MAX_CONTAINERS and (data.count(b"{") + data.count(b"[") > MAX_CONTAINERS or data.count(b",") > MAX_ITEMS):
+    if _LONG_NUMBER in alike or len(data) > MAX_PLAIN:
         return False
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        if msgspec.json.encode(value) == data:
+            return _shallow(value)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return False
-    return type(value) is dict and _keys(cast("dict[str, Any]", value)) == data.count(b'":')
+    if _KEY_BLANK in alike or _BLANK_BLANK in alike or _SURROGATE.search(data):
+        return False
+    return _shallow(value) and _keys(value) == data.count(b'":')
 
 
-def _keys(root: dict[str, Any]) -> int:
-    """How many keys there are at all depths; -1 if it is too deep."""
-    count = 0
-    level: list[Any] = [root]
+def _shallow(value: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether it is not nested too deep."""
+    level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for node in level:
-            if type(node) is dict:
-                count += len(cast("dict[str, Any]", node))
-                below += [item for item in cast("dict[str, Any]", node).values() if type(item) in _CONTAINERS]
-            else:
-                below += [item for item in node if type(item) in _CONTAINERS]
-        if not below:
-            return count
-        level = below
-    return -1
+        level = _below(level)
+        if not level:
+            return True
+    return False
 
 
+def _keys(value: Any) -> int:  # noqa: ANN401 - JSON
+    """How many keys there are at all depths."""
+    count = 0
+    level: list[Any] = [value]
+    while level:
+        count += sum([len(cast("dict[str, Any]", node)) for node in level if type(node) is dict])
+        level = _below(level)
+    return count
+
+
+def _below(level: list[Any]) -> list[Any]:
+    """The objects and lists within these."""
+    parts: list[Any] = [node.values() if type(node) is dict else node for node in level]
+    return [item for part in parts for item in part if type(item) in _CONTAINERS]
+
+
+MAX_PLAIN = 4_000_000
 _CONTAINERS = (dict, list)
-_DOUBTFUL_ESCAPE = re.compile(rb"\\u(?:0000|[dD])")
-_KEY_BLANK = re.compile(rb'"[ \t\r\n]+:')
+_NUL = b"\\u0000"
 _ALIKE = bytes.maketrans(b"0123456789\t\r\n", b"0000000000   ")
 _LONG_NUMBER = b"0" * 19
+_KEY_BLANK = b'" :'
+_BLANK_BLANK = b"  :"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

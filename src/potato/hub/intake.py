@@ -7,11 +7,10 @@ a rule is known by then, so one that cannot is kept as such in the same commit, 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 from potato.config.loader import Config
@@ -41,7 +40,10 @@ class Overloaded(PotatoError):  # noqa: N818 - it names the hub's state
 
 
 class Intake:
-    """`reader` makes the event of a delivery, `same_event` what repetitions have in common. `kept` is called after each commit."""
+    """`reader` makes the event of a delivery, `same_event` what repetitions have in common; `kept` rings when something is to decide.
+
+    It lives in one loop; only the commits are made in a thread, one after the other.
+    """
 
     def __init__(self, inbox: Inbox, config: Config, reader: Callable[[Delivery], Event], same_event: Callable[[Event], str | None],
                  kept: Callable[[], None]) -> None:  # fmt: skip
@@ -50,29 +52,27 @@ class Intake:
         self._reader = reader
         self._same_event = same_event
         self._kept = kept
-        self._waiting: deque[tuple[Arrival, asyncio.Future[Answer]]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
-        self._changed = threading.Condition()
-        self._ended = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._commit: asyncio.Task[None] | None = None
         self._resting_until = 0.0
         self._refused: Counter[str] = Counter()
-        self._refusals_told_at = 0.0
+        self._telling: asyncio.TimerHandle | None = None
         self.answers: Counter[str] = Counter()
-        self._thread = threading.Thread(target=self._work, name="intake", daemon=True)
-        self._thread.start()
 
     async def receive(self, delivery: Delivery) -> Answer:
         """Keep it. Raises `UsageError` if it is no event, `Overloaded`, and `PotatoError` if the database refuses."""
-        if len(self._waiting) >= MAX_WAITING or self._bytes > MAX_WAITING_BYTES or time.monotonic() < self._resting_until:
+        if len(self._waiting) >= MAX_WAITING or self._bytes > MAX_WAITING_BYTES or self._loop.time() < self._resting_until:
             self.answers["overloaded"] += 1
             raise Overloaded("overloaded", "there is more than can be kept right now.", "Send it again later.")
-        arrival = self.arrival(delivery)
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        with self._changed:
-            self._waiting.append((arrival, future))
-            self._bytes += len(delivery.body)
-            self._changed.notify()
-        answer = await future
+        waiting = _Waiting(self.arrival(delivery), self._loop.create_future())
+        self._waiting.append(waiting)
+        self._bytes += len(delivery.body)
+        self._schedule()
+        answer = await waiting.answer
         self.answers[answer] += 1
         return answer
 
@@ -82,7 +82,7 @@ class Intake:
         true, unknown = self._config.table.match(Reading(event.fields))
         can_match = bool(true or unknown)
         entry = delivery_entry(delivery, event)
-        entry = replace(entry, body={**entry.body, "config": self._config.digest, "can_match": can_match})
+        entry = Entry(entry.kind, {**entry.body, "config": self._config.digest, "can_match": can_match})
         same = self._same_event(event) if can_match else None
         return Arrival(delivery, entry, "accepted" if can_match else "ignored", event.repository, self._config.digest, event.head_sha, same)
 
@@ -90,77 +90,87 @@ class Intake:
         """Count a request that was not a delivery; the log is told of them together, so that a flood of them is no flood there."""
         self._refused[code] += 1
         self.answers[f"refused-{code}"] += 1
-        with self._changed:
-            self._changed.notify()
+        if self._telling is None:
+            self._telling = self._loop.call_later(_TOLD_S, self._tell_refusals)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Commit what waits, and end."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
-        self._thread.join(30)
+        while self._waiting or self._commit:
+            self._begin()
+            if self._commit:
+                await self._commit
+        if self._telling is not None:
+            self._telling.cancel()
+            await self._note(self._refused)
+        await asyncio.to_thread(self._thread.shutdown)
 
-    # the thread
+    # groups
 
-    def _work(self) -> None:
-        while True:
-            group = self._gather()
-            if group:
-                self._commit(group)
-            self._tell_refusals()
-            if self._ended and not self._waiting:
-                return
-
-    def _gather(self) -> list[tuple[Arrival, asyncio.Future[Answer]]]:
-        """Wait for one, then for as many as come within the window."""
-        with self._changed:
-            if not self._waiting and not self._ended:
-                self._changed.wait(_TOLD_S if self._refused else 60.0)
-            if 0 < len(self._waiting) < GROUP and not self._ended:
-                until = time.monotonic() + WINDOW_S
-                while len(self._waiting) < GROUP and (left := until - time.monotonic()) > 0:
-                    self._changed.wait(left)
-            group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-            self._bytes -= sum(len(arrival.delivery.body) for arrival, _ in group)
-        return group
-
-    def _commit(self, group: list[tuple[Arrival, asyncio.Future[Answer]]]) -> None:
-        loop = group[0][1].get_loop()
-        try:
-            answers = self._inbox.accept([arrival for arrival, _ in group])
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody is answered as if it were kept
-            if len(group) > 1:  # one that the database does not take must not keep the others out
-                self._commit(group[:1])
-                rest = group[1:]
-                if time.monotonic() >= self._resting_until:
-                    self._commit(rest)
-                    return
-                group = rest
-            known = error if isinstance(error, PotatoError) else PotatoError("internal-error", f"{type(error).__name__} while keeping it.")
-            self._resting_until = time.monotonic() + REST_S
-            loop.call_soon_threadsafe(_fail, [future for _, future in group], known)
+    def _schedule(self) -> None:
+        """A group begins when it is full, when the window is over, or when the commit before it ends."""
+        if self._commit is not None:
             return
-        loop.call_soon_threadsafe(_answer, [future for _, future in group], answers)
-        self._kept()
+        if len(self._waiting) >= GROUP:
+            self._begin()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(WINDOW_S, self._begin)
+
+    def _begin(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and self._commit is None:
+            group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+            self._bytes -= sum(len(waiting.arrival.delivery.body) for waiting in group)
+            self._commit = self._loop.create_task(self._keep(group))
+
+    async def _keep(self, group: list[_Waiting]) -> None:
+        """Commit a group and answer it; whatever happens, nobody is answered as if it were kept who is not."""
+        try:
+            await self._keep_together(group)
+        except Exception as error:  # noqa: BLE001 - see above
+            known = error if isinstance(error, PotatoError) else PotatoError("internal-error", f"{type(error).__name__} while keeping it.")
+            self._resting_until = self._loop.time() + REST_S
+            for waiting in group:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(known)
+        finally:
+            self._commit = None
+            self._begin()
+
+    async def _keep_together(self, group: list[_Waiting]) -> None:
+        try:
+            answers = await self._loop.run_in_executor(self._thread, self._inbox.accept, [waiting.arrival for waiting in group])
+        except PotatoError:
+            if len(group) == 1:
+                raise
+            await self._keep_together(group[:1])  # one that the database does not take must not keep the others out
+            await self._keep_together(group[1:])
+            return
+        for waiting, answer in zip(group, answers, strict=True):
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)
+        if any(waiting.arrival.state == "accepted" for waiting in group):
+            self._kept()
 
     def _tell_refusals(self) -> None:
-        if not self._refused or (time.monotonic() - self._refusals_told_at < _TOLD_S and not self._ended):
-            return
         counted, self._refused = self._refused, Counter()
-        self._refusals_told_at = time.monotonic()
+        self._telling = None
+        task = self._loop.create_task(self._note(counted))
+        task.add_done_callback(lambda done: done.exception())
+
+    async def _note(self, counted: Counter[str]) -> None:
         try:
-            self._inbox.note(Entry("rejected", {"requests": dict(sorted(counted.items()))}))
+            entry = Entry("rejected", {"requests": dict(sorted(counted.items()))})
+            await self._loop.run_in_executor(self._thread, self._inbox.note, entry)
         except PotatoError:
-            self._refused.update(counted)
+            for code, count in counted.items():  # later, with those that come until then
+                self._refused[code] += count
 
 
-def _answer(futures: list[asyncio.Future[Answer]], answers: list[Answer]) -> None:
-    for future, answer in zip(futures, answers, strict=True):
-        if not future.done():
-            future.set_result(answer)
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A delivery and who waits for its answer."""
 
-
-def _fail(futures: list[asyncio.Future[Answer]], error: PotatoError) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
+    arrival: Arrival
+    answer: asyncio.Future[Answer]

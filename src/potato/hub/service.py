@@ -190,7 +190,7 @@ class Service:
     async def _close(self) -> None:
         """Give back what is held, then end agents that still run: their results count no more."""
         if self.intake is not None:
-            await asyncio.to_thread(self.intake.close)
+            await self.intake.close()
         try:
             await self.parts.lease.leave(why="it was stopped")
         except PotatoError as error:

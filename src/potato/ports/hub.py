@@ -18,7 +18,10 @@ Answer = Literal["new", "repeated", "conflict"]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A delivery to keep. `same_event` is equal for two deliveries that tell the same event; absent where nothing tells."""
+    """A delivery to keep, with the audit entry that holds its body's digest as `body`.
+
+    `same_event` is equal for two deliveries that tell the same event; absent where nothing tells.
+    """
 
     delivery: Delivery
     entry: Entry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,13 @@ class Transaction:
     def upsert(self, table: Table) -> Any:  # noqa: ANN401 - each dialect has its own class
         """An insert that can say ON CONFLICT."""
         return (postgresql if self.connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+    def insert_many(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows that have the same columns, with as little between them and the driver as can be."""
+        columns = tuple(rows[0])
+        mark = "?" if self.connection.dialect.paramstyle == "qmark" else "%s"
+        statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"  # noqa: S608 - our own names
+        self.connection.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
 
     def rows(self, statement: Any) -> Sequence[Any]:  # noqa: ANN401 - a statement, and rows
         """All rows."""

@@ -109,7 +109,7 @@ def _sqlite(url: URL, path: Path) -> Engine:
 
 def _configure(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DB-API objects
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}", "wal_autocheckpoint=4000"):
         connection.execute(f"PRAGMA {pragma}")
 
 

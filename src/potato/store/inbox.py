@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
 
-from potato.core.canonical import digest_bytes
+from potato.core.canonical import digest
 from potato.ports import Delivery, Entry
 from potato.ports.hub import Answer, Arrival, Undecided
 from potato.store import tables as t
 from potato.store.database import Database, Transaction
 from potato.store.runs import UNFINISHED
+
+_PRUNED: Final = 500
 
 
 class SqlInbox:
@@ -23,7 +26,7 @@ class SqlInbox:
         self._database = database
 
     def accept(self, arrivals: Sequence[Arrival]) -> list[Answer]:
-        """See the port. The usual case, nothing repeated, costs one insert and one look-up."""
+        """See the port."""
         with self._database.transaction() as tx:
             return accept(tx, arrivals)
 
@@ -35,7 +38,7 @@ class SqlInbox:
     def take(self, hub: str, limit: int) -> list[Undecided]:
         """See the port."""
         with self._database.transaction() as tx:
-            due = (t.delivery.c.state == "accepted", t.delivery.c.not_before <= tx.time)
+            due = (t.ACCEPTED, t.delivery.c.not_before <= tx.time)
             rows = tx.rows(
                 select(t.delivery).where(*due).order_by(t.delivery.c.not_before, t.delivery.c.received_at).limit(limit)
                 .with_for_update(skip_locked=True)
@@ -75,13 +78,10 @@ class SqlInbox:
         """See the port."""
         with self._database.transaction() as tx:
             before = (tx.now - timedelta(seconds=older_than_s)).isoformat()
-            busy = select(t.run.c.delivery_id).where(t.run.c.state.in_(UNFINISHED))
-            old = (
-                t.delivery.c.received_at < before,
-                t.delivery.c.state.notin_(("accepted", "deciding")),
-                t.delivery.c.delivery_id.notin_(busy),
-            )
-            ids = [row.delivery_id for row in tx.rows(select(t.delivery.c.delivery_id).where(*old).limit(1000))]
+            old = (t.delivery.c.received_at < before, t.delivery.c.state.notin_(("accepted", "deciding")))
+            ids = [row.delivery_id for row in tx.rows(select(t.delivery.c.delivery_id).where(*old).limit(_PRUNED))]
+            busy = select(t.run.c.delivery_id).where(t.run.c.delivery_id.in_(ids), t.run.c.state.in_(UNFINISHED))
+            ids = sorted({*ids} - {row.delivery_id for row in tx.rows(busy)})
             runs = select(t.run.c.id).where(t.run.c.delivery_id.in_(ids))
             tx.execute(delete(t.effect).where(t.effect.c.run_id.in_(runs)))
             tx.execute(delete(t.proposal).where(t.proposal.c.run_id.in_(runs)))
@@ -93,17 +93,17 @@ class SqlInbox:
 
 
 def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Answer]:
-    """Keep what is new of them."""
+    """Keep what is new of them. Nearly always everything is, so that is tried first; the unique indexes tell when it is not."""
     rows = [_row(arrival, tx.now.isoformat(), tx.time) for arrival in arrivals]
-    answers: list[Answer] = _answers(tx, rows)
-    new = [row for row, answer in zip(rows, answers, strict=True) if answer == "new"]
-    if new and tx.connection.dialect.name == "postgresql":  # another hub may keep the same one right now
-        kept = set(tx.connection.execute(tx.upsert(t.delivery).on_conflict_do_nothing().returning(t.delivery.c.delivery_id), new).scalars())
+    answers: list[Answer] = ["new"] * len(rows)
+    try:
+        with tx.connection.begin_nested():
+            tx.insert_many(t.delivery, rows)
+    except IntegrityError:
+        answers = _answers(tx, rows)
         for number, row in enumerate(rows):
-            if answers[number] == "new" and row["delivery_id"] not in kept:
-                answers[number] = "repeated"
-    elif new:
-        tx.connection.execute(insert(t.delivery), new)
+            if answers[number] == "new" and not tx.execute(tx.upsert(t.delivery).values(row).on_conflict_do_nothing()):
+                answers[number] = "repeated"  # another hub was faster
     for arrival, row, answer in zip(arrivals, rows, answers, strict=True):
         if answer == "new":
             tx.entries.append(arrival.entry)
@@ -114,12 +114,12 @@ def accept(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Answer]:
 
 def _row(arrival: Arrival, at: str, time: float) -> dict[str, Any]:
     delivery = arrival.delivery
-    body_digest = digest_bytes(delivery.body)
+    body_digest = str(arrival.entry.body["body"])
     return {
         "delivery_id": delivery.delivery_id, "event": delivery.event, "source": delivery.source, "received_at": at,
         "body_digest": body_digest, "body": delivery.body, "state": arrival.state, "repository": arrival.repository,
         "config_digest": arrival.config_digest, "head_sha": arrival.head_sha, "same_event": arrival.same_event, "not_before": time,
-        "same_body": f"{delivery.event}:{body_digest}" if delivery.source == "webhook" else None,
+        "same_body": digest([delivery.event, body_digest]) if delivery.source == "webhook" else None,
     }  # fmt: skip
 
 

@@ -139,9 +139,10 @@ class SqlQueue:
         """See the port."""
         with self._database.reading() as tx:
             states = {row.state: row.runs for row in tx.rows(select(t.run.c.state, func.count().label("runs")).group_by(t.run.c.state))}
-            undecided = select(func.count()).select_from(t.delivery).where(t.delivery.c.state.in_(("accepted", "deciding")))
+            waiting = select(func.count()).select_from(t.delivery).where(t.ACCEPTED)
+            deciding = select(func.count()).select_from(t.delivery).where(t.delivery.c.hub.is_not(None))
             processes = [process_of(row) for row in tx.rows(select(t.worker).order_by(t.worker.c.kind, t.worker.c.id))]
-            return Overview(_agents(tx), processes, int(tx.scalar(undecided)), states)
+            return Overview(_agents(tx), processes, int(tx.scalar(waiting)) + int(tx.scalar(deciding)), states)
 
 
 def _started(tx: Transaction, agent: str, period_s: float) -> int:

@@ -208,7 +208,7 @@ def outstanding(tx: Transaction, agents: Sequence[str]) -> dict[str, tuple[int, 
     """How much each agent has to do, and whether it is healthy."""
     held = select(t.run.c.agent, func.count()).where(t.run.c.worker.is_not(None), t.run.c.agent.in_(agents))
     in_lanes = select(t.lane.c.agent, func.sum(t.lane.c.waiting)).where(t.lane.c.agent.in_(agents))
-    unready = (t.run.c.state == "queued", t.run.c.ready == 0, t.run.c.worker.is_(None), t.run.c.agent.in_(agents))
+    unready = (t.UNREADY, t.run.c.worker.is_(None), t.run.c.agent.in_(agents))
     counts: dict[str, int] = {}
     for query in (
         held.group_by(t.run.c.agent), in_lanes.group_by(t.lane.c.agent),

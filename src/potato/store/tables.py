@@ -8,6 +8,10 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, L
 
 metadata: Final = MetaData()
 
+ACCEPTED: Final = text("delivery.state = 'accepted'")
+UNREADY: Final = text("run.state = 'queued' AND run.ready = 0")
+"""Conditions of partial indexes, word for word: SQLite uses such an index only for a query that says the same without parameters."""
+
 _REPOSITORY = String(201)
 _TIME = String(40)
 
@@ -26,7 +30,7 @@ delivery: Final = Table(
     Column("head_sha", String(64)),
     Column("config_digest", String(80)),
     # what makes it the same as another: both unique where present
-    Column("same_body", String(140)),
+    Column("same_body", String(80)),
     Column("same_event", String(80)),
     # of those still to be decided
     Column("hub", String(80)),
@@ -38,8 +42,8 @@ delivery: Final = Table(
           postgresql_where=text("same_body IS NOT NULL")),
     Index("delivery_same_event", "same_event", unique=True, sqlite_where=text("same_event IS NOT NULL"),
           postgresql_where=text("same_event IS NOT NULL")),
-    Index("delivery_undecided", "not_before", sqlite_where=text("state IN ('accepted', 'deciding')"),
-          postgresql_where=text("state IN ('accepted', 'deciding')")),
+    Index("delivery_accepted", "not_before", sqlite_where=text("state = 'accepted'"), postgresql_where=text("state = 'accepted'")),
+    Index("delivery_hub", "hub", sqlite_where=text("hub IS NOT NULL"), postgresql_where=text("hub IS NOT NULL")),
 )  # fmt: skip
 decision: Final = Table(
     "decision",

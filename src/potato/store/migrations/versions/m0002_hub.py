@@ -15,7 +15,7 @@ _DELIVERY = (
     sa.Column("repository", sa.String(201)),
     sa.Column("head_sha", sa.String(64)),
     sa.Column("config_digest", sa.String(80)),
-    sa.Column("same_body", sa.String(140)),
+    sa.Column("same_body", sa.String(80)),
     sa.Column("same_event", sa.String(80)),
     sa.Column("hub", sa.String(80)),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
@@ -52,7 +52,8 @@ def upgrade() -> None:
     op.create_index("delivery_head", "delivery", ["repository", "head_sha"])
     _partial("delivery_same_body", "delivery", ["same_body"], "same_body IS NOT NULL", unique=True)
     _partial("delivery_same_event", "delivery", ["same_event"], "same_event IS NOT NULL", unique=True)
-    _partial("delivery_undecided", "delivery", ["not_before"], "state IN ('accepted', 'deciding')")
+    _partial("delivery_accepted", "delivery", ["not_before"], "state = 'accepted'")
+    _partial("delivery_hub", "delivery", ["hub"], "hub IS NOT NULL")
     _partial("run_in_lane", "run", ["lane", "tag"], "tag IS NOT NULL")
     _partial("run_of_worker", "run", ["worker"], "worker IS NOT NULL")
     _partial("run_due", "run", ["not_before"], "not_before IS NOT NULL")

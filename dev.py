@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The workshop: `python3 dev.py test` sets up all that the tests need and passes them.
 
-commands: test [--fast] [pytest arguments], lint, types, fmt, bench NAME [--json OUT], docs, lock, setup
+commands: test [--fast] [pytest arguments], lint, types, fmt, bench NAME [--json OUT], faults [--kills N], docs, lock, setup
 """
 
 from __future__ import annotations
@@ -134,6 +134,12 @@ def bench(arguments: list[str]) -> None:
     call(BIN / "python", ROOT / "benchmarks" / f"{arguments[0]}.py", *arguments[1:])
 
 
+def faults(arguments: list[str]) -> None:
+    """Kill hubs hundreds of times and look what is lost or doubled."""
+    setup()
+    call(BIN / "python", "-m", "support.faults", *arguments, cwd=ROOT / "tests")
+
+
 def peers() -> None:
     """The engines that benchmarks compare with, in an environment of their own: they need other versions than we do."""
     marker = PEERS / ".potato-lock"
@@ -175,6 +181,7 @@ COMMANDS: Final[dict[str, Callable[[list[str]], None]]] = {
     "types": types,
     "fmt": fmt,
     "bench": bench,
+    "faults": faults,
     "docs": docs,
     "lock": lock,
     "setup": lambda _arguments: setup(),

@@ -20,7 +20,8 @@ class Wake:
     async def wait(self, timeout_s: float) -> bool:
         """Until it rings or the time is over; whether it rang."""
         try:
-            await asyncio.wait_for(self._event.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # not wait_for: on Python 3.11 that loses a cancellation that comes with the ring
+                await self._event.wait()
         except TimeoutError:
             return False
         self._event.clear()

@@ -43,12 +43,13 @@ def open_store(url: str, *, create: bool = True) -> tuple[Store, Engine]:
     """The store and its engine. Raises as `potato.store.engine.open_engine`."""
     from potato.audit.log import append
     from potato.hub.entries import run_entry
+    from potato.hub.guards import passage
     from potato.store.database import Database
     from potato.store.engine import open_engine
     from potato.store.sql import SqlStore
 
     engine = open_engine(url, create=create)
-    return SqlStore(Database(engine, append, SystemClock()), run_entry), engine
+    return SqlStore(Database(engine, append, SystemClock()), run_entry, passage), engine
 
 
 def open_archive(path: str, since: datetime | None = None) -> Archive:
@@ -118,6 +119,7 @@ def open_queue(url: str) -> tuple[Queue, Engine]:
     """The queue of a database, to look at and to stop runs. Raises as `potato.store.engine.open_engine`."""
     from potato.audit.log import append
     from potato.hub.entries import run_entry
+    from potato.hub.guards import passage
     from potato.store.database import Database
     from potato.store.engine import open_engine
     from potato.store.queue import SqlQueue
@@ -126,7 +128,7 @@ def open_queue(url: str) -> tuple[Queue, Engine]:
         raise PotatoError("internal-error", "only hubs release runs.")
 
     engine = open_engine(url, create=False)
-    return SqlQueue(Database(engine, append, SystemClock()), run_entry, cannot, {}, {}), engine
+    return SqlQueue(Database(engine, append, SystemClock()), run_entry, passage, cannot, {}, {}), engine
 
 
 def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], None], *, config: Config | None, slots: int,
@@ -145,6 +147,7 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     from potato.durable.dbos import DbosDurable, prepare
     from potato.hub.context import Hub
     from potato.hub.entries import run_entry
+    from potato.hub.guards import passage
     from potato.hub.service import Bells, Parts, Service
     from potato.hub.takeover import Lease
     from potato.ports.hub import Process
@@ -162,7 +165,7 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     tables = Database(engine, append, clock)
     host = socket.gethostname()[:60]
     process = Process(f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}", "hub" if config else "worker", host, __version__, agents, slots)
-    roster = SqlRoster(tables, run_entry)
+    roster = SqlRoster(tables, run_entry, passage)
     if engine.dialect.name == "sqlite":
         _bury_the_dead(roster)
     executor = DbosDurable(engine, engine_url(engine), process.id, slots)
@@ -171,8 +174,10 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     configs = SqlConfigs(tables)
     specs = (config or NOTHING).agents
     rates = {name: spec.rate for name, spec in specs.items() if spec.rate is not None}
-    queue = SqlQueue(tables, run_entry, executor.enqueue, rates, {name: spec.cooldown_s for name, spec in specs.items() if spec.cooldown_s})
-    store = SqlStore(tables, run_entry, queue=True)
+    queue = SqlQueue(
+        tables, run_entry, passage, executor.enqueue, rates, {name: spec.cooldown_s for name, spec in specs.items() if spec.cooldown_s}
+    )
+    store = SqlStore(tables, run_entry, passage, queue=True)
     working_forge = make_forge(config or NOTHING, environ, None, fence=lease.check)
     deciding_forge = make_forge(config, environ, None, fence=lease.check) if config else None
     shelf = _Shelf(configs)

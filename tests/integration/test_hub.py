@@ -239,6 +239,27 @@ agents:
         assert sorted(chosen) == ["other", "other", "seer", "seer"]
 
 
+def test_who_waits_for_a_cancelled_guard_is_held_and_says_so(tmp_path: Path, database: str, opened: dict[str, Any]) -> None:
+    config = """
+routing:
+  - {name: guarded, if: event == "pull_request", run: [gate, seer]}
+agents:
+  gate: {command: [python3, agent.py], role: guard, permissions: [comment]}
+  seer: {command: [python3, agent.py], permissions: [apply_labels, comment]}
+"""
+    with started(project(tmp_path, config, pause_s=60), database, "--concurrency", "1") as hub:
+        for number in (1, 2):
+            hub.send(payload(opened, number))
+        assert wait_until(lambda: len(hub.runs()) == 4 and "running" in hub.runs().values(), 20)
+        for run in hub.api("/api/v1/runs"):
+            if run["agent"] == "gate":
+                hub.api(f"/api/v1/runs/{run['id']}/cancel", "POST")
+        assert hub.settled(4)
+        assert {agent: state for (agent, _), state in hub.runs().items()} == {"gate": "cancelled", "seer": "held"}
+        reasons = {run["reason"] for run in hub.api("/api/v1/runs") if run["agent"] == "seer"}
+        assert reasons == {"guard gate did not pass: cancelled, cancelled through the API"}
+
+
 def test_a_sqlite_file_has_one_hub(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'potato.db'}"
     with started(project(tmp_path), database):

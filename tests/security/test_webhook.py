@@ -82,6 +82,8 @@ def signature(data: bytes, secret: str = SECRET) -> str:
         ({"x-github-delivery": "a b"}, 400),
         ({"x-github-delivery": "x" * 201}, 400),
         ({"x-github-event": "issues"}, 400),
+        ({"x-github-event": "pull_request_target"}, 400),
+        ({"x-github-event": "schedule"}, 400),
     ],
 )
 def test_requests_that_are_no_delivery_are_refused_and_nothing_is_kept(
@@ -263,6 +265,15 @@ def test_the_same_delivery_from_32_threads_is_one(hub: Hub, folder: Path, opened
         thread.join()
     assert statuses == [202] * 32
     assert kept(folder) == before + 1
+
+
+def test_a_signed_body_is_not_replayed_under_another_event(hub: Hub, folder: Path, opened: dict[str, Any]) -> None:
+    """The event's name is not signed."""
+    body = payload(opened, 71)
+    assert hub.send(body) == 202
+    before = kept(folder)
+    assert hub.send(body, event="pull_request_review_thread") == 202
+    assert kept(folder) == before
 
 
 def test_refusals_are_in_the_log_together(hub: Hub, folder: Path, opened: dict[str, Any]) -> None:

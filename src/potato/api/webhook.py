@@ -18,6 +18,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 BODY_S: Final = 10.0
+MAX_UNVERIFIED: Final = 128 * 1024 * 1024
 _JSON: Final = (b"content-type", b"application/json")
 _LOG = logging.getLogger("potato")
 
@@ -28,6 +29,7 @@ class Webhook:
     def __init__(self, intake: Intake, secrets: Sequence[bytes]) -> None:
         self._intake = intake
         self._secrets = secrets
+        self._unverified = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -36,7 +38,7 @@ class Webhook:
             return
         try:
             head = read_head(scope["headers"])
-            delivery = verify(head, await _body(receive), self._secrets)
+            delivery = verify(head, await self._body(receive), self._secrets)
             answer = await self._intake.receive(delivery)
         except Refused as refused:
             self._intake.refused(refused.code)
@@ -49,9 +51,37 @@ class Webhook:
             await self._later(send, error)
         except PotatoError as error:
             _LOG.warning("a delivery was not kept: %s", error)
-            await self._later(send, error)
+            if error.code == "value-refused":
+                await _answer(send, 400, {"code": error.code, "message": error.message})
+            else:
+                await self._later(send, error)
         else:
             await self._accepted(send, head, answer)
+
+    async def _body(self, receive: Receive) -> bytes:
+        """The raw body, bounded in size and time, as all bodies are together that nobody has vouched for yet. Raises `Refused`."""
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_S):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        raise Refused(400, "disconnected", "the connection ended within the body.")
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    self._unverified += len(chunk)
+                    if size > MAX_BYTES:
+                        raise Refused(413, "payload-too-large", f"GitHub's limit is {MAX_BYTES:,} bytes.")
+                    if self._unverified > MAX_UNVERIFIED:
+                        raise Overloaded("overloaded", "too much is being received at once.")
+                    chunks.append(chunk)
+                    if not message.get("more_body"):
+                        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        except TimeoutError:
+            raise Refused(408, "too-slow", f"the body did not come within {BODY_S:.0f} s.") from None
+        finally:
+            self._unverified -= size
 
     async def _accepted(self, send: Send, head: Head, answer: str) -> None:
         if answer == "conflict":
@@ -62,27 +92,6 @@ class Webhook:
 
     async def _later(self, send: Send, error: PotatoError) -> None:
         await _answer(send, 503, {"code": error.code, "message": error.message}, (b"retry-after", str(RETRY_AFTER_S).encode()))
-
-
-async def _body(receive: Receive) -> bytes:
-    """The raw body, bounded in size and time. Raises `Refused`."""
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_S):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Refused(400, "disconnected", "the connection ended within the body.")
-                chunk = message.get("body", b"")
-                size += len(chunk)
-                if size > MAX_BYTES:
-                    raise Refused(413, "payload-too-large", f"GitHub's limit is {MAX_BYTES:,} bytes.")
-                chunks.append(chunk)
-                if not message.get("more_body"):
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    except TimeoutError:
-        raise Refused(408, "too-slow", f"the body did not come within {BODY_S:.0f} s.") from None
 
 
 async def _answer(send: Send, status: int, body: dict[str, Any], *headers: tuple[bytes, bytes]) -> None:

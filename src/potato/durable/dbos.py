@@ -149,7 +149,7 @@ class DbosDurable:
         for run_id in list(self._going):
             self.stop(run_id)
 
-    def prune(self, process_ids: Collection[str], before: datetime) -> None:
+    def prune(self, process_ids: Collection[str], before: datetime) -> int:
         """Forget what ended before a time, and the queues of processes that are no more."""
         assert self._client is not None  # noqa: S101 - launched
         ended = self._client.list_workflows(
@@ -163,6 +163,7 @@ class DbosDurable:
         for queue in self._client.list_queues():
             if queue.name.removeprefix("of-") not in process_ids:
                 self._client.delete_queue(queue.name)
+        return len(ended)
 
     def close(self) -> None:
         """End; agents that still run are stopped."""

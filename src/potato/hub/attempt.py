@@ -17,7 +17,6 @@ from potato.core.run import TERMINAL, State
 from potato.core.secret_scan import leaked
 from potato.errors import TRANSIENT, AuthError, PotatoError
 from potato.hub import entries
-from potato.hub.guards import passage
 from potato.ports import AgentSpec, Effect, Fenced, ProposalRecord, Report, Request, RunRecord, Work
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class Attempt:
 
     async def _end(self, state: State, reason: str) -> None:
         self.run.state, self.run.reason, self.run.updated_at = state, reason, self.hub.clock.now()
-        others = await self.hub.durable.commit(lambda: self.hub.store.rest(self.run, passage))
+        others = await self.hub.durable.commit(lambda: self.hub.store.rest(self.run))
         for run in (self.run, *others):
             self.hub.notifier.run_changed(run)
 

@@ -37,6 +37,8 @@ class Backfill:
                     _LOG.info("backfill: %d asked for again, %d heads found", redelivered, found)
             except PotatoError as error:
                 _LOG.warning("backfill: %s", error)
+            except Exception:  # noqa: BLE001 - what GitHub says of one thing must not end the search for others
+                _LOG.exception("backfill")
             again = min(_SETTLING_S, self._setting.every) if self._unseen else self._setting.every
             await asyncio.sleep(again)
 

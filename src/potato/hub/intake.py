@@ -7,6 +7,7 @@ a rule is known by then, so one that cannot is kept as such in the same commit, 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from potato.core.expression import Reading
 from potato.errors import PotatoError
 from potato.hub.entries import delivery_entry
 from potato.ports import Delivery, Entry, Store
-from potato.ports.hub import Answer, Arrival, Inbox
+from potato.ports.hub import Answer, Arrival, DeliveryState, Inbox
 
 GROUP: Final = 64
 WINDOW_S: Final = 0.002
@@ -27,6 +28,9 @@ MAX_WAITING: Final = 768
 MAX_WAITING_BYTES: Final = 128 * 1024 * 1024
 REST_S: Final = 0.5
 RETRY_AFTER_S: Final = 5
+TURN_S: Final = 0.02
+_FARTHEST_S: Final = 86_400.0
+_REMEMBERED: Final = 20_000
 _TOLD_S: Final = 5.0
 
 
@@ -58,6 +62,7 @@ class Intake:
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._commit: asyncio.Task[None] | None = None
+        self._turns: dict[str, float] = {}
         self._resting_until = 0.0
         self._refused: Counter[str] = Counter()
         self._telling: asyncio.TimerHandle | None = None
@@ -84,7 +89,21 @@ class Intake:
         entry = delivery_entry(delivery, event)
         entry = Entry(entry.kind, {**entry.body, "config": self._config.digest, "can_match": can_match})
         same = self._same_event(event) if can_match else None
-        return Arrival(delivery, entry, "accepted" if can_match else "ignored", event.repository, self._config.digest, event.head_sha, same)
+        state: DeliveryState = "accepted" if can_match else "ignored"
+        turn = self._turn(event.repository or "") if can_match else 0.0
+        return Arrival(delivery, entry, state, event.repository, self._config.digest, event.head_sha, same, turn)
+
+    def _turn(self, repository: str) -> float:
+        """When it is its repository's turn to be decided: a flood of one does not keep the others waiting.
+
+        Turns are times, each a little after the repository's last; one that was quiet has its turn now.
+        """
+        now = time.time()
+        turn = min(max(now, self._turns.pop(repository, 0.0) + TURN_S), now + _FARTHEST_S)
+        self._turns[repository] = turn  # at the end: the first is the one longest quiet
+        if len(self._turns) > _REMEMBERED:
+            del self._turns[next(iter(self._turns))]
+        return turn
 
     def refused(self, code: str) -> None:
         """Count a request that was not a delivery; the log is told of them together, so that a flood of them is no flood there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,6 +17,7 @@ from potato.ports.hub import Inbox, Undecided
 
 AT_ONCE: Final = 24
 _LOOK_S: Final = 0.5
+_RECLAIM_S: Final = 5.0
 _PATIENT_ATTEMPTS: Final = 150
 _LONGEST_WAIT_S: Final = 600.0
 _LOG = logging.getLogger("potato")
@@ -35,12 +37,20 @@ class Relay:
 
     async def run(self, start: StartEvent) -> None:
         """For ever. Deliveries of other sources than this process's webhook are found by looking now and then."""
+        reclaimed_at = 0.0
         while True:
             room = AT_ONCE - len(self._taken)
             found = await asyncio.to_thread(self._inbox.take, self._process_id, room) if room > 0 else []
             for undecided in found:
                 self._taken[undecided.delivery.delivery_id] = undecided
-                await start(undecided.delivery.delivery_id, undecided.attempt)
+                try:
+                    await start(undecided.delivery.delivery_id, undecided.attempt)
+                except Exception:  # noqa: BLE001 - told; it is reclaimed below
+                    _LOG.exception("delivery %s was not begun", undecided.delivery.delivery_id)
+                    self._taken.pop(undecided.delivery.delivery_id, None)
+            if time.monotonic() - reclaimed_at > _RECLAIM_S:
+                reclaimed_at = time.monotonic()
+                await asyncio.to_thread(self._inbox.reclaim, self._process_id, self._taken.__contains__)
             if not found or room == len(found):
                 await self.wake.wait(_LOOK_S)
 

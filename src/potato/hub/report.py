@@ -94,7 +94,7 @@ class Reporter:
         report = head_report(repository, head_sha, runs, self._url)
         try:
             await self._forge.tell(report)
-        except PotatoError as error:
+        except Exception as error:  # noqa: BLE001 - what GitHub says of one commit must not end the others' reports
             _LOG.warning("check run on %s of %s: %s", head_sha[:12], repository, error)
             await asyncio.to_thread(self._reports.untold, repository, head_sha, _LATER_S, str(error))
         else:

@@ -32,6 +32,7 @@ from potato.ports.hub import Configs, Executor, Inbox, Marks, Missed, Process, Q
 _STOPS_S: Final = 0.3
 _PRUNE_S: Final = 60.0
 _TROUBLE_S: Final = 1.0
+_PRUNES: Final = 20
 _KEPT: Final = timedelta(minutes=10)
 Loop = Callable[[], Coroutine[Any, Any, None]]
 _LOG = logging.getLogger("potato")
@@ -103,8 +104,8 @@ class Service:
             await asyncio.to_thread(parts.configs.keep, parts.deciding.config.digest, *snapshot(parts.deciding.config))
             relay = Relay(parts.deciding, parts.inbox, parts.process.id)
             loops += self._hub_loops(parts.deciding, parts.deciding.config, relay)
+        await parts.lease.join()  # first: what belongs to nobody who is entered may be pruned by others
         await asyncio.to_thread(parts.executor.launch, self._perform, relay.decide if relay else _never)
-        await parts.lease.join()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             tasks = [asyncio.create_task(self._guarded(loop)) for loop in loops]
@@ -154,10 +155,14 @@ class Service:
         """Forget what is older than it is to be kept."""
         while True:
             await asyncio.sleep(_PRUNE_S)
-            await asyncio.to_thread(self.parts.inbox.prune, keep_s)
+            for _ in range(_PRUNES):
+                if not await asyncio.to_thread(self.parts.inbox.prune, keep_s):
+                    break
             living = [process.id for process in await asyncio.to_thread(self.parts.roster.all)]
             before = self.parts.working.clock.now() - _KEPT
-            await asyncio.to_thread(self.parts.executor.prune, living, before)
+            for _ in range(_PRUNES):
+                if not await asyncio.to_thread(self.parts.executor.prune, living, before):
+                    break
 
     async def _guarded(self, loop: Loop) -> None:
         """A database that is away for a while does not end a loop; a bug does, and `/readyz` says so."""

@@ -20,7 +20,6 @@ from potato.errors import AuthError, PotatoError, UsageError
 from potato.hub import entries
 from potato.hub.attempt import RESTING, Attempt, new_run
 from potato.hub.context import Hub
-from potato.hub.guards import passage
 from potato.hub.intake import accept
 from potato.ports import Delivery, Fenced, Forge, Loads, Plan, RunRecord
 
@@ -131,9 +130,16 @@ async def perform(hub: Hub, run_id: str, attempt: int | None = None, worker: str
     hub.notifier.run_changed(work.run)
     try:
         attempt_now = Attempt(hub, work)
+    except Exception as error:  # noqa: BLE001 - what cannot even begin must not begin again and again
+        work.run.state, work.run.updated_at = "failed", hub.clock.now()
+        work.run.reason = str(error) if isinstance(error, PotatoError) else f"internal-error: {type(error).__name__}"
+        await hub.durable.commit(lambda: hub.store.rest(work.run))
+        hub.notifier.run_changed(work.run)
+        return None
+    try:
         await attempt_now.perform()
     except Fenced:
-        for run in await hub.durable.commit(lambda: hub.store.conclude(work.run, passage)):
+        for run in await hub.durable.commit(lambda: hub.store.conclude(work.run)):
             hub.notifier.run_changed(run)
         return None
     return attempt_now.auth_error
@@ -158,7 +164,7 @@ async def handle(hub: Hub, delivery: Delivery, event: Event) -> Outcome:
         for run in hub.store.runs_of(delivery.delivery_id):
             if run.state not in RESTING:
                 run.state, run.reason, run.updated_at = "cancelled", "interrupted", hub.clock.now()
-                hub.store.rest(run, passage)
+                hub.store.rest(run)
     if error:
         raise error
     return replace(outcome, runs=tuple(hub.store.runs_of(delivery.delivery_id)))

@@ -344,7 +344,7 @@ class Store(Protocol):
         """Update a run that goes on."""
         ...
 
-    def rest(self, run: RunRecord, passage: Pass) -> list[RunRecord]:
+    def rest(self, run: RunRecord) -> list[RunRecord]:
         """Update a run that ends or waits for somebody, and free or stop those that waited for it: these are given."""
         ...
 
@@ -352,7 +352,7 @@ class Store(Protocol):
         """Put a started run back, to be started again after the delay."""
         ...
 
-    def conclude(self, run: RunRecord, passage: Pass) -> list[RunRecord]:
+    def conclude(self, run: RunRecord) -> list[RunRecord]:
         """End a run that was stopped from outside; nothing if another attempt holds it. Gives what changed."""
         ...
 

@@ -20,7 +20,8 @@ Answer = Literal["new", "repeated", "conflict"]
 class Arrival:
     """A delivery to keep, with the audit entry that holds its body's digest as `body`.
 
-    `same_event` is equal for two deliveries that tell the same event; absent where nothing tells.
+    `same_event` is equal for two deliveries that tell the same event; absent where nothing tells. Those with the least `turn` are decided
+    first.
     """
 
     delivery: Delivery
@@ -30,6 +31,7 @@ class Arrival:
     config_digest: str
     head_sha: str | None
     same_event: str | None
+    turn: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,11 @@ class Inbox(Protocol):
         ...
 
     def take(self, hub: str, limit: int) -> list[Undecided]:
-        """Take up to `limit` deliveries to decide; the oldest first, none that another hub decides."""
+        """Take up to `limit` deliveries to decide, by their turns; none that another hub decides."""
+        ...
+
+    def reclaim(self, hub: str, is_active: Callable[[str], bool]) -> int:
+        """Put back what the hub took and does not work on any more (its last write failed); how many."""
         ...
 
     def postpone(self, delivery_id: str, delay_s: float, reason: str) -> None:
@@ -262,8 +268,8 @@ class Executor(Protocol):
         """Stop every agent."""
         ...
 
-    def prune(self, process_ids: Collection[str], before: datetime) -> None:
-        """Forget what ended before a time, and what belongs to processes that are no more."""
+    def prune(self, process_ids: Collection[str], before: datetime) -> int:
+        """Forget what ended before a time, and what belongs to processes that are no more; how many of the former."""
         ...
 
     def close(self) -> None:

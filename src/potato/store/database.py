@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
 from potato.core.canonical import canonical
 from potato.errors import PotatoError
@@ -21,12 +21,16 @@ Append = Callable[[Connection, Sequence[Entry], datetime], None]
 
 
 class Transaction:
-    """What happens together. `now` is one time for all of it."""
+    """What happens together. `now` is one time for all of it.
+
+    Steps in `last` come after everything else, sorted by their keys: rows that many transactions touch, so that no two wait in a circle.
+    """
 
     def __init__(self, connection: Connection, now: datetime) -> None:
         self.connection = connection
         self.now = now
         self.entries: list[Entry] = []
+        self.last: dict[tuple[str, ...], Callable[[], object]] = {}
 
     def upsert(self, table: Table) -> Any:  # noqa: ANN401 - each dialect has its own class
         """An insert that can say ON CONFLICT."""
@@ -72,7 +76,11 @@ class Database:
             with self.engine.begin() as connection:
                 transaction = Transaction(connection, self._clock.now())
                 yield transaction
+                for _, step in sorted(transaction.last.items()):
+                    step()
                 self._append(connection, transaction.entries, transaction.now)
+        except DataError as error:
+            raise PotatoError("value-refused", f"the database does not take a value: {reason_of(error)}.") from None
         except DBAPIError as error:
             raise PotatoError("database-unusable", f"the database refused a write: {reason_of(error)}.") from None
         except SQLAlchemyError as error:

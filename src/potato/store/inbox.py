@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from potato.core.canonical import digest
 from potato.ports import Delivery, Entry
 from potato.ports.hub import Answer, Arrival, Undecided
 from potato.store import tables as t
@@ -40,7 +39,7 @@ class SqlInbox:
         with self._database.transaction() as tx:
             due = (t.ACCEPTED, t.delivery.c.not_before <= tx.time)
             rows = tx.rows(
-                select(t.delivery).where(*due).order_by(t.delivery.c.not_before, t.delivery.c.received_at).limit(limit)
+                select(t.delivery).where(*due).order_by(t.delivery.c.turn).limit(limit)
                 .with_for_update(skip_locked=True)
             )  # fmt: skip
             if rows:
@@ -48,6 +47,17 @@ class SqlInbox:
                 taken = {"state": "deciding", "hub": hub, "attempts": t.delivery.c.attempts + 1}
                 tx.execute(update(t.delivery).where(t.delivery.c.delivery_id.in_(ids)).values(**taken))
             return [Undecided(Delivery(row.delivery_id, row.event, bytes(row.body), row.source), row.attempts + 1) for row in rows]
+
+    def reclaim(self, hub: str, is_active: Callable[[str], bool]) -> int:
+        """See the port."""
+        with self._database.reading() as tx:
+            mine = select(t.delivery.c.delivery_id).where(t.delivery.c.hub == hub)
+            left = [row.delivery_id for row in tx.rows(mine) if not is_active(row.delivery_id)]
+        if not left:
+            return 0
+        with self._database.transaction() as tx:
+            still = (t.delivery.c.hub == hub, t.delivery.c.state == "deciding", t.delivery.c.delivery_id.in_(left))
+            return tx.execute(update(t.delivery).where(*still).values(state="accepted", hub=None, not_before=tx.time + 1))
 
     def postpone(self, delivery_id: str, delay_s: float, reason: str) -> None:
         """See the port."""
@@ -59,7 +69,10 @@ class SqlInbox:
         """See the port."""
         with self._database.transaction() as tx:
             ended = {"state": "rejected", "hub": None, "reason": reason}
-            tx.execute(update(t.delivery).where(t.delivery.c.delivery_id == delivery_id).values(**ended))
+            if not tx.execute(
+                update(t.delivery).where(t.delivery.c.delivery_id == delivery_id, t.delivery.c.state == "deciding").values(**ended)
+            ):
+                return
             tx.entries.append(entry)
 
     def has(self, delivery_ids: Sequence[str]) -> set[str]:
@@ -87,6 +100,9 @@ class SqlInbox:
             tx.execute(delete(t.proposal).where(t.proposal.c.run_id.in_(runs)))
             for table in (t.run, t.decision, t.delivery):
                 tx.execute(delete(table).where(table.c.delivery_id.in_(ids)))
+            long_ago = (t.head_report.c.wanted <= t.head_report.c.posted, t.head_report.c.not_before < tx.time - older_than_s)
+            tx.execute(delete(t.head_report).where(*long_ago))
+            tx.execute(delete(t.flow).where(t.flow.c.tag <= select(t.admission.c.virtual).scalar_subquery()))
             if ids:
                 tx.entries.append(Entry("pruned", {"deliveries": len(ids), "received_before": before}))
             return len(ids)
@@ -119,7 +135,8 @@ def _row(arrival: Arrival, at: str, time: float) -> dict[str, Any]:
         "delivery_id": delivery.delivery_id, "event": delivery.event, "source": delivery.source, "received_at": at,
         "body_digest": body_digest, "body": delivery.body, "state": arrival.state, "repository": arrival.repository,
         "config_digest": arrival.config_digest, "head_sha": arrival.head_sha, "same_event": arrival.same_event, "not_before": time,
-        "same_body": digest([delivery.event, body_digest]) if delivery.source == "webhook" else None,
+        "turn": arrival.turn,
+        "same_body": body_digest if delivery.source == "webhook" else None,
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from potato.store.inbox import accept
 from potato.store.runs import record, with_proposals
 
 _TAKEN_S = 30.0
+_HOPELESS = 60
 
 
 class SqlReports:
@@ -59,6 +60,8 @@ class SqlReports:
         later = {"attempts": t.head_report.c.attempts + 1, "problem": problem}
         with self._database.transaction() as tx:
             tx.execute(update(t.head_report).where(*key).values(not_before=tx.time + delay_s, **later))
+            hopeless = (*key, t.head_report.c.attempts >= _HOPELESS)
+            tx.execute(update(t.head_report).where(*hopeless).values(posted=t.head_report.c.wanted, attempts=0))
 
 
 class SqlMarks:

@@ -9,14 +9,14 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, func, select, update
 
 from potato.core.admission import Admitted, Lane, Slots, Snapshot
-from potato.ports import RunRecord
+from potato.ports import Pass, RunRecord
 from potato.ports.hub import AgentState, Overview
 from potato.store import tables as t
 from potato.store.database import Database, Transaction
 from potato.store.roster import process_of
 from potato.store.runs import UNFINISHED, Runs, Tell, lock_queue, one, refresh_lane
 
-MAX_LANES: Final = 2_000
+MAX_LANES: Final = 20_000
 _ANEW_S: Final = 1.0
 Enqueue = Callable[[Connection, str, int, str], None]
 
@@ -28,11 +28,10 @@ class SqlQueue:
     their seconds between two starts on one subject.
     """
 
-    def __init__(self, database: Database, tell: Tell, enqueue: Enqueue, rates: Mapping[str, tuple[int, float]],
+    def __init__(self, database: Database, tell: Tell, passage: Pass, enqueue: Enqueue, rates: Mapping[str, tuple[int, float]],
                  cooldowns: Mapping[str, float]) -> None:  # fmt: skip
         self._database = database
-        self._tell = tell
-        self._runs = Runs(tell, queue=True)
+        self._runs = Runs(tell, passage, queue=True)
         self._enqueue = enqueue
         self._rates = rates
         self._cooldowns = cooldowns

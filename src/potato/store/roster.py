@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, update
 
-from potato.ports import Entry
+from potato.ports import Entry, Pass
 from potato.ports.hub import Process
 from potato.store import tables as t
 from potato.store.database import Database, Transaction, names, to_json
@@ -21,12 +21,15 @@ def process_of(row: Any) -> Process:  # noqa: ANN401 - a row
     return Process(row.id, row.kind, row.host, row.version, agents, row.slots, row.state, row.beat, row.seen_at)
 
 
+_RELEASED_S: Final = 30.0
+
+
 class SqlRoster:
     """See the port."""
 
-    def __init__(self, database: Database, tell: Tell) -> None:
+    def __init__(self, database: Database, tell: Tell, passage: Pass) -> None:
         self._database = database
-        self._runs = Runs(tell, queue=True)
+        self._runs = Runs(tell, passage, queue=True)
 
     def join(self, process: Process, entry: Entry) -> None:
         """See the port."""
@@ -63,12 +66,13 @@ class SqlRoster:
             return sorted({row[0] for query in (runs, select(t.delivery.c.hub).where(*undecided).distinct()) for row in tx.rows(query)})
 
     def reclaim(self, process_id: str, is_active: Callable[[str], bool]) -> list[str]:
-        """See the port. What was released and not begun is in the durable engine's hands.
+        """See the port. What was released a moment ago and not begun is in the durable engine's hands.
 
         A run is active before it is begun, so one that is begun and not active has ended, which the second look tells, or was left.
         """
-        begun = (t.run.c.worker == process_id, t.run.c.state.in_(("running", "applying")))
         with self._database.reading() as tx:
+            lost = (t.run.c.state == "queued") & (t.run.c.started_at < tx.time - _RELEASED_S)
+            begun = (t.run.c.worker == process_id, t.run.c.state.in_(("running", "applying")) | lost)
             left = [row.id for row in tx.rows(select(t.run.c.id).where(*begun)) if not is_active(row.id)]
         if not left:
             return []
@@ -94,8 +98,7 @@ class SqlRoster:
         """A run waits again, for its next attempt; one that was being stopped has ended."""
         run = record(row)
         if run.stop is not None:
-            ended = replace(run, state=run.stop[0], reason=run.stop[1], updated_at=tx.now)
-            self._runs.change(tx, ended, t.run.c.id == run.id, worker=None, finished_at=tx.time, stop_state=None)
+            self._runs.end_stopped(tx, run, run.stop)
         else:
             back = replace(run, state="queued", reason=f"taken over: {process_id} stopped", updated_at=tx.now)
             self._runs.change(tx, back, t.run.c.id == run.id, worker=None)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
@@ -75,8 +76,9 @@ def lock_queue(tx: Transaction) -> float:
 class Runs:
     """Steps within a caller's transaction. `queue` says whether runs that are ready enter lanes: in CI nobody takes them from there."""
 
-    def __init__(self, tell: Tell, *, queue: bool) -> None:
+    def __init__(self, tell: Tell, passage: Pass, *, queue: bool) -> None:
         self._tell = tell
+        self._passage = passage
         self._queue = queue
 
     def add(self, tx: Transaction, run: RunRecord) -> RunRecord:
@@ -147,10 +149,17 @@ class Runs:
         """End a run that no worker has."""
         ended = replace(run, state=state, reason=reason, updated_at=tx.now)
         self.leave_lane(tx, run.id)
-        self.change(tx, ended, t.run.c.worker.is_(None), finished_at=tx.time)
+        if self.change(tx, ended, t.run.c.worker.is_(None), finished_at=tx.time):
+            self.release_waiting(tx, ended)
         return ended
 
-    def release_waiting(self, tx: Transaction, guard: RunRecord, passage: Pass) -> list[RunRecord]:
+    def end_stopped(self, tx: Transaction, run: RunRecord, stop: tuple[State, str]) -> list[RunRecord]:
+        """End a run that was stopped while a worker had it; gives it and what changed with it."""
+        ended = replace(run, state=stop[0], reason=stop[1], updated_at=tx.now)
+        self.change(tx, ended, t.run.c.id == run.id, worker=None, ready=0, finished_at=tx.time, stop_state=None)
+        return [ended, *self.release_waiting(tx, ended)]
+
+    def release_waiting(self, tx: Transaction, guard: RunRecord) -> list[RunRecord]:
         """Free or stop the runs that waited for this one, and those that waited for them."""
         changed: list[RunRecord] = []
         columns = (t.run.c.delivery_id == guard.delivery_id, t.run.c.state == "queued", t.run.c.ready == 0, t.run.c.after != "[]")
@@ -162,13 +171,13 @@ class Runs:
             guards = with_proposals(tx, [record(row) for row in tx.rows(select(t.run).where(*mine))])
             if any(one.state not in RESTING for one in guards):
                 continue
-            verdict, why = passage(guards)
+            verdict, why = self._passage(guards)
             if verdict == "pass":
                 self.make_ready(tx, run, run.delay_s)
                 continue
             stopped = replace(run, state="blocked" if verdict == "blocked" else "held", reason=why, updated_at=tx.now)
             self.change(tx, stopped, t.run.c.worker.is_(None))
-            changed += [stopped, *self.release_waiting(tx, stopped, passage)]
+            changed += [stopped, *self.release_waiting(tx, stopped)]
         return changed
 
     def _supersede(self, tx: Transaction, run: RunRecord) -> RunRecord:
@@ -177,9 +186,9 @@ class Runs:
         other = (t.run.c.state.in_(UNFINISHED), t.run.c.head_sha != run.head_sha)
         for row in tx.rows(select(t.run).where(*same, *other)):
             old = record(row)
-            if not set(old.rules) & set(run.rules):
-                continue
-            if old.occurred_at and run.occurred_at and old.occurred_at > run.occurred_at:
+            if not set(old.rules) & set(run.rules) or not old.occurred_at or not run.occurred_at:
+                continue  # without times nobody can say which is newer
+            if old.occurred_at > run.occurred_at:
                 run = replace(run, state="superseded", reason=f"run {old.id} is about the newer commit {str(old.head_sha)[:12]}")
             else:
                 self.stop(tx, old, "superseded", f"commit {str(run.head_sha)[:12]} came")
@@ -201,7 +210,8 @@ class Runs:
         key = {"repository": run.repository, "head_sha": run.head_sha}
         fresh = tx.upsert(t.head_report).values(**key, delivery_id=run.delivery_id, wanted=1, posted=0, not_before=tx.time + 0.3)
         more = {"wanted": t.head_report.c.wanted + 1, "delivery_id": run.delivery_id}
-        tx.execute(fresh.on_conflict_do_update(index_elements=["repository", "head_sha"], set_=more))
+        noted = fresh.on_conflict_do_update(index_elements=["repository", "head_sha"], set_=more)
+        tx.last["report", run.repository, run.head_sha] = partial(tx.connection.execute, noted)
 
 
 def outstanding(tx: Transaction, agents: Sequence[str]) -> dict[str, tuple[int, bool]]:

@@ -23,10 +23,9 @@ from potato.store.runs import Runs, Tell, lock_queue, one, outstanding, record, 
 class SqlStore:
     """See `potato.ports.Store`. `tell` makes the audit entry of a run's new state."""
 
-    def __init__(self, database: Database, tell: Tell, *, queue: bool = False) -> None:
+    def __init__(self, database: Database, tell: Tell, passage: Pass, *, queue: bool = False) -> None:
         self._database = database
-        self._runs = Runs(tell, queue=queue)
-        self._tell = tell
+        self._runs = Runs(tell, passage, queue=queue)
 
     def record_delivery(self, delivery: Delivery, entry: Entry) -> bool:
         """See the port. The same id with another body is `delivery-conflict`."""
@@ -77,13 +76,14 @@ class SqlStore:
     def start(self, run_id: str, attempt: int | None, worker: str | None) -> Work | None:
         """See the port."""
         with self._database.transaction() as tx:
+            lock_queue(tx)
             run = one(tx, run_id)
             if run is None or run.worker != worker or run.state not in ("queued", "running", "applying"):
                 return None
             if attempt is not None and attempt != run.attempts:
                 return None
             if run.stop is not None:
-                self._end_stopped(tx, run, run.stop)
+                self._runs.end_stopped(tx, run, run.stop)
                 return None
             number = attempt or run.attempts + 1
             started = replace(run, attempts=number, state="running", reason=f"attempt {number}", updated_at=tx.now)
@@ -98,10 +98,6 @@ class SqlStore:
         delivery = Delivery(kept.delivery_id, kept.event, bytes(kept.body), kept.source)
         return Work(with_proposals(tx, [run])[0], delivery, facts)
 
-    def _end_stopped(self, tx: Transaction, run: RunRecord, stop: tuple[State, str]) -> None:
-        ended = replace(run, state=stop[0], reason=stop[1], updated_at=tx.now)
-        self._runs.change(tx, ended, t.run.c.id == run.id, worker=None, finished_at=tx.time, stop_state=None)
-
     def save_run(self, run: RunRecord) -> None:
         """See the port. A change of state that `potato.core.run` does not know is `bad-transition`."""
         with self._database.transaction() as tx:
@@ -114,14 +110,14 @@ class SqlStore:
         if not self._runs.change(tx, run, _held_by(run), **more):
             raise _fenced(run)
 
-    def rest(self, run: RunRecord, passage: Pass) -> list[RunRecord]:
+    def rest(self, run: RunRecord) -> list[RunRecord]:
         """See the port."""
         with self._database.transaction() as tx:
             lock_queue(tx)
             self._change(tx, run, worker=None, ready=0, finished_at=tx.time, stop_state=None)
             if run.attempts:
                 self._health(tx, run)
-            return self._runs.release_waiting(tx, run, passage)
+            return self._runs.release_waiting(tx, run)
 
     def _health(self, tx: Transaction, run: RunRecord) -> None:
         """Count how the agent does. Blocked runs and those a person ends say nothing about it."""
@@ -147,16 +143,14 @@ class SqlStore:
             self._change(tx, run, worker=None)
             self._runs.make_ready(tx, replace(run), delay_s)
 
-    def conclude(self, run: RunRecord, passage: Pass) -> list[RunRecord]:
+    def conclude(self, run: RunRecord) -> list[RunRecord]:
         """See the port."""
         with self._database.transaction() as tx:
             lock_queue(tx)
             kept = one(tx, run.id)
             if kept is None or kept.stop is None or (kept.attempts, kept.worker) != (run.attempts, run.worker):
                 return []
-            ended = replace(kept, state=kept.stop[0], reason=kept.stop[1], updated_at=tx.now)
-            self._runs.change(tx, ended, _held_by(run), worker=None, finished_at=tx.time, stop_state=None)
-            return [ended, *self._runs.release_waiting(tx, ended, passage)]
+            return self._runs.end_stopped(tx, kept, kept.stop)
 
     def save_proposals(self, run: RunRecord, entries: Sequence[Entry]) -> None:
         """See the port."""

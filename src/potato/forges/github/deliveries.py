@@ -51,7 +51,7 @@ class GitHubBackfill:
     async def open_heads(self, repository: str) -> list[tuple[str, Delivery]]:
         """See the port."""
         pulls = [pull async for pull in self._client.pages(f"/repos/{repository}/pulls?state=open", _MAX_PULLS)]
-        return [(str(pull["head"]["sha"]), _poll(repository, pull)) for pull in pulls]
+        return [(str(as_object(pull.get("head")).get("sha")), _poll(repository, pull)) for pull in pulls]
 
 
 def _failed(listed: Sequence[Any], path: str) -> list[Failed]:

@@ -12,10 +12,15 @@ from potato.core.event import Event
 from potato.core.value import UNKNOWN, Partial
 from potato.forges.github.payload import Payload
 
+_AGAIN = frozenset({"rerequested", "requested_action"})
+"""What people may ask for many times of one check that does not change."""
+
 
 def identity_of(event: str, p: Payload) -> tuple[str, ...] | None:
     """Ids and times of what the payload is about."""
     parts: list[object] = []
+    if p.action in _AGAIN:
+        return None
     for thing in (p.pull_request, p.issue):
         if thing is not None and thing.updated_at:
             parts += [thing.number, thing.updated_at, thing.state]

@@ -49,8 +49,18 @@ _KEYS: Final = {
     "discussion": ("discussion",), "discussion_comment": ("discussion", "comment"), "deployment": ("deployment",),
     "deployment_status": ("deployment_status",), "merge_group": ("merge_group",), "status": ("context", "state"),
     "commit_comment": ("comment",), "create": ("ref", "ref_type"), "delete": ("ref", "ref_type"), "label": ("label",),
+    "workflow_dispatch": ("ref", "workflow"), "repository_dispatch": ("branch",),
 }  # fmt: skip
 """Keys that tell an event; the name of the event comes in an unsigned header, so the two are compared."""
+
+
+_OF_WRITERS: Final = frozenset(
+    {"push", "schedule", "workflow_dispatch", "repository_dispatch", "create", "delete", "release", "deployment", "merge_group"}
+)
+_OF_ANYONE: Final = ("pull_request", "issue", "comment", "review", "discussion")
+"""Events that only writers cause are trusted without asking, so nothing that strangers write may come under their names."""
+
+_WHEN: Final = re.compile(r"[0-9T:.Z+-]{10,40}")
 
 
 def normalise(event: str, body: bytes, *, what: str = "the payload", ref: str | None = None, sha: str | None = None) -> Event:
@@ -69,6 +79,8 @@ def normalise(event: str, body: bytes, *, what: str = "the payload", ref: str | 
         raise UsageError("wrong-shape", f"{what} is no {event} delivery: {error}.") from None
     if payload.repository and payload.repository.full_name and not _FULL_NAME.fullmatch(payload.repository.full_name):
         raise UsageError("wrong-shape", f"{what}: the repository's full name is not owner/name.")
+    if event in _OF_WRITERS and any(getattr(payload, key) is not None for key in _OF_ANYONE):
+        raise UsageError("wrong-shape", f"{what} is no {event} delivery: it is about what anyone may write.", "Check the event's name.")
     missing = [key for key in _KEYS.get(event, ()) if getattr(payload, key) is None]
     if missing:
         raise UsageError("wrong-shape", f"{what} is no {event} delivery: it has no '{missing[0]}'.", "Check the event's name.")
@@ -103,7 +115,7 @@ class _Normaliser:
         head_sha, base_sha = (sha if sha and _SHA.fullmatch(sha) else None for sha in (self.head_sha, self.base_sha))
         about = self.p.pull_request or self.p.issue
         return Event(self.name, action, repository, self.subject, actor, head_sha, base_sha, default_branch,
-                     self.fields, self.ci_run_id, self.changed_lines, self.p.pull_request.updated_at if self.p.pull_request else None,
+                     self.fields, self.ci_run_id, self.changed_lines, _when(self.p.pull_request),
                      about is not None and about.state == "open", identity_of(self.name, self.p))  # fmt: skip
 
     def _set(self, **values: Value) -> None:
@@ -245,6 +257,11 @@ class _Normaliser:
 _COMMENT_EVENTS: Final = frozenset(
     {"issue_comment", "pull_request_review", "pull_request_review_comment", "discussion_comment", "commit_comment"}
 )
+
+
+def _when(pull: PullRequest | None) -> str | None:
+    at = pull.updated_at if pull else None
+    return at if at and _WHEN.fullmatch(at) else None
 
 
 def is_fork(pull: PullRequest) -> bool:

@@ -233,6 +233,7 @@ class Payload(_Part, frozen=True):
     merge_group: MergeGroup | None = None
     milestone: Milestone | None = None
     schedule: str | None = None
+    branch: str | None = None
     context: str | None = None
     state: str | None = None
     sha: str | None = None

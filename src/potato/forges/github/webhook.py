@@ -17,6 +17,9 @@ from potato.ports import Delivery
 
 _SIGNATURE: Final = re.compile(rb"sha256=([0-9a-f]{64})")
 _EVENT: Final = re.compile(rb"[a-z][a-z0-9_]{0,63}")
+_NEVER: Final = frozenset({b"schedule", b"pull_request_target", b"workflow_call"})
+"""Events of GitHub Actions only: under such a name a signed delivery of another event would be sent again."""
+
 _ID: Final = re.compile(rb"[!-~]{1,200}")
 _CONTENT_TYPE: Final = re.compile(rb"application/json[ \t]*(?:;[ \t]*charset=\"?utf-8\"?[ \t]*)?", re.IGNORECASE)
 _WANTED: Final = (b"x-hub-signature-256", b"x-github-event", b"x-github-delivery", b"content-type", b"content-encoding", b"content-length")
@@ -60,6 +63,8 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     if not signature:
         raise Refused(401, "no-signature", "there is no X-Hub-Signature-256; set a secret for the webhook.")
     event, delivery_id = found.get(b"x-github-event", b""), found.get(b"x-github-delivery", b"")
+    if event in _NEVER:
+        raise Refused(400, "bad-header", "GitHub sends no webhook for this event.")
     if not _EVENT.fullmatch(event) or not _ID.fullmatch(delivery_id):
         raise Refused(400, "bad-header", "X-GitHub-Event or X-GitHub-Delivery is missing or not as GitHub sends them.")
     return Head(event.decode(), delivery_id.decode(), signature[1])

@@ -20,6 +20,7 @@ _DELIVERY = (
     sa.Column("hub", sa.String(80)),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("not_before", sa.Double, nullable=False, server_default="0"),
+    sa.Column("turn", sa.Double, nullable=False, server_default="0"),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
 )
 _RUN = (
@@ -52,7 +53,7 @@ def upgrade() -> None:
     op.create_index("delivery_head", "delivery", ["repository", "head_sha"])
     _partial("delivery_same_body", "delivery", ["same_body"], "same_body IS NOT NULL", unique=True)
     _partial("delivery_same_event", "delivery", ["same_event"], "same_event IS NOT NULL", unique=True)
-    _partial("delivery_accepted", "delivery", ["not_before"], "state = 'accepted'")
+    _partial("delivery_accepted", "delivery", ["turn"], "state = 'accepted'")
     _partial("delivery_hub", "delivery", ["hub"], "hub IS NOT NULL")
     _partial("run_in_lane", "run", ["lane", "tag"], "tag IS NOT NULL")
     _partial("run_of_worker", "run", ["worker"], "worker IS NOT NULL")
@@ -63,6 +64,7 @@ def upgrade() -> None:
     _queue()
     _processes()
     if op.get_bind().dialect.name == "postgresql":
+        op.alter_column("run", "number", type_=sa.BigInteger)
         op.execute(
             "CREATE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$"

@@ -25,6 +25,8 @@ COUNTERPARTS: Final = ROOT / "tests" / "counterparts"
 PEERS: Final = ROOT / ".venv-peers"
 PEERS_LOCK: Final = ROOT / "requirements" / "peers.lock.txt"
 NEED_PEERS: Final = frozenset({"rules"})
+NODE_PEERS: Final = ROOT / "benchmarks" / "peers"
+NEED_NODE_PEERS: Final = frozenset({"intake"})
 PYTHON_FILES: Final = ("src", "tests", "benchmarks", "orchestrator.py", "dev.py")
 NEEDED: Final = {"git": "git", "node": "nodejs", "npm": "npm"}
 NODE_MINIMUM: Final = 20
@@ -59,15 +61,15 @@ def system_packages() -> None:
         sys.exit(2)
 
 
-def node_packages() -> None:
-    """Install the pinned npm packages of tests/counterparts, once for each lock."""
-    lock = (COUNTERPARTS / "package-lock.json").read_bytes()
-    marker = COUNTERPARTS / "node_modules" / ".potato-lock"
+def node_packages(folder: Path = COUNTERPARTS) -> None:
+    """Install a folder's pinned npm packages, once for each lock."""
+    lock = (folder / "package-lock.json").read_bytes()
+    marker = folder / "node_modules" / ".potato-lock"
     stamp = hashlib.sha256(lock).hexdigest()
     if marker.is_file() and marker.read_text(encoding="utf-8") == stamp:
         return
-    say("installing the tests' node packages")
-    call("npm", "ci", "--silent", "--no-progress", cwd=COUNTERPARTS)
+    say(f"installing the node packages of {folder.relative_to(ROOT)}")
+    call("npm", "ci", "--silent", "--no-progress", cwd=folder)
     marker.write_text(stamp, encoding="utf-8")
 
 
@@ -131,6 +133,8 @@ def bench(arguments: list[str]) -> None:
     setup()
     if arguments[0] in NEED_PEERS:
         peers()
+    if arguments[0] in NEED_NODE_PEERS:
+        node_packages(NODE_PEERS)
     call(BIN / "python", ROOT / "benchmarks" / f"{arguments[0]}.py", *arguments[1:])
 
 
@@ -172,7 +176,8 @@ def lock(_arguments: list[str]) -> None:
     for group in ("build", "dev"):
         call(*compile_, "--group", group, "-c", runtime, "-o", ROOT / "requirements" / f"{group}.lock.txt")
     call(*compile_, "--group", "peers", "-o", PEERS_LOCK)
-    call("npm", "install", "--package-lock-only", "--silent", cwd=COUNTERPARTS)
+    for folder in (COUNTERPARTS, NODE_PEERS):
+        call("npm", "install", "--package-lock-only", "--silent", cwd=folder)
 
 
 COMMANDS: Final[dict[str, Callable[[list[str]], None]]] = {

@@ -106,9 +106,16 @@ class Hub:
 
 @contextlib.contextmanager
 def started(
-    folder: Path, database: str, *args: str, env: dict[str, str] | None = None, worker: bool = False, port: int = 0
+    folder: Path,
+    database: str,
+    *args: str,
+    env: dict[str, str] | None = None,
+    worker: bool = False,
+    port: int = 0,
+    netns: str | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[Hub]:
-    """A hub (or worker) in `folder` until the end of the block."""
+    """A hub (or worker) in `folder` until the end of the block; in a network namespace of its own where one is named."""
     base = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -116,9 +123,10 @@ def started(
         "POTATO_WEBHOOK_SECRET": SECRET,
         "POTATO_API_TOKEN": API_TOKEN,
     }
-    argv = ["worker"] if worker else ["serve", "--port", str(port)]
+    argv = ["worker"] if worker else ["serve", "--port", str(port), "--host", host]
+    inside = ["ip", "netns", "exec", netns] if netns else []
     process = subprocess.Popen(
-        [POTATO, *argv, "--database", database, *args],
+        [*inside, POTATO, *argv, "--database", database, *args],
         cwd=folder,
         env=base | (env or {}),
         stderr=subprocess.PIPE,

@@ -49,7 +49,7 @@ _KEYS: Final = {
     "discussion": ("discussion",), "discussion_comment": ("discussion", "comment"), "deployment": ("deployment",),
     "deployment_status": ("deployment_status",), "merge_group": ("merge_group",), "status": ("context", "state"),
     "commit_comment": ("comment",), "create": ("ref", "ref_type"), "delete": ("ref", "ref_type"), "label": ("label",),
-    "workflow_dispatch": ("ref", "workflow"), "repository_dispatch": ("branch",),
+    "workflow_dispatch": ("workflow",), "repository_dispatch": ("branch",),
 }  # fmt: skip
 """Keys that tell an event; the name of the event comes in an unsigned header, so the two are compared."""
 

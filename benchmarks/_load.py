@@ -12,6 +12,7 @@ import json
 import sys
 import time
 import uuid
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ MOST = 4500
 """Requests made ready for each second, where no rate is given."""
 
 
+@cache
 def template(size: int) -> bytes:
     """A real `pull_request` delivery, cut or padded to about `size` bytes; `%NUMBER%` and `%ACTION%` stand for what changes."""
     examples = next(item["examples"] for item in json.loads(EXAMPLES.read_text()) if item["name"] == "pull_request")

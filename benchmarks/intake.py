@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,8 @@ def potato(folder: Path, database: str, *more: str, config: str = CONFIG) -> Ite
     (folder / "orchestrator.yml").write_text(config, encoding="utf-8")
     argv = [Path(sys.executable).with_name("potato"), "serve", "--port", port, "--database", database, *more]
     with running(argv, port, folder, {"POTATO_WEBHOOK_SECRET": SECRET, "POTATO_API_TOKEN": "t"}) as pid:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
+            assert answer.status == HTTPStatus.OK
         yield pid, port
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 import pytest
 from support.github import COUNTERPARTS, GitHub, Proxy, emulator, proxied
 from support.hub import Postgres
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SPECIFICATION = Path(__file__).parents[1] / "examples" / "specification"
 
@@ -32,7 +36,7 @@ def postgres() -> Iterator[Postgres]:
     server.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh database of each kind."""
     if request.param == "sqlite":

@@ -61,6 +61,7 @@ def test_an_event_about_a_pull_request_that_was_closed_since_acts_on_nothing(hub
     assert hub.api("/api/v1/runs")[0]["reason"] == "the pull request is closed by now"
 
 
+@pytest.mark.slow
 def test_github_away_delays_everything_and_loses_nothing(hub: Hub, github: GitHub, proxy: Proxy) -> None:
     """R09: while facts are fetched, and while effects are applied."""
     pull = github.pull_request("Patience", {"a.md": "x"})

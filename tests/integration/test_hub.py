@@ -115,6 +115,7 @@ def test_a_killed_hub_loses_nothing_and_repeats_nothing(tmp_path: Path, database
     assert potato("audit", "verify", "--database", database, cwd=tmp_path).code == 0
 
 
+@pytest.mark.slow
 def test_a_dead_workers_runs_are_taken_over(tmp_path: Path, postgres: Any, opened: dict[str, Any]) -> None:
     database = postgres.database()
     project(tmp_path, pause_s=60)
@@ -132,6 +133,7 @@ def test_a_dead_workers_runs_are_taken_over(tmp_path: Path, postgres: Any, opene
     assert kinds.count("process-left") == 3
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_changes_nothing_when_it_wakes(tmp_path: Path, postgres: Any, opened: dict[str, Any]) -> None:
     """R03: it is taken over meanwhile; then it starts again under another name."""
     database = postgres.database()

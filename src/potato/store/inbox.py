@@ -13,6 +13,7 @@ from potato.ports import Delivery, Entry
 from potato.ports.hub import Answer, Arrival, Undecided
 from potato.store import tables as t
 from potato.store.database import Database, Transaction
+from potato.store.packed import pack
 from potato.store.runs import UNFINISHED
 
 _PRUNED: Final = 500
@@ -133,7 +134,7 @@ def _row(arrival: Arrival, at: str, time: float) -> dict[str, Any]:
     body_digest = str(arrival.entry.body["body"])
     return {
         "delivery_id": delivery.delivery_id, "event": delivery.event, "source": delivery.source, "received_at": at,
-        "body_digest": body_digest, "body": delivery.body, "state": arrival.state, "repository": arrival.repository,
+        "body_digest": body_digest, "body": pack(delivery.body), "state": arrival.state, "repository": arrival.repository,
         "config_digest": arrival.config_digest, "head_sha": arrival.head_sha, "same_event": arrival.same_event, "not_before": time,
         "turn": arrival.turn,
         "same_body": body_digest if delivery.source == "webhook" else None,

@@ -6,6 +6,8 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
+from potato.store.packed import Packed
+
 metadata: Final = MetaData()
 
 ACCEPTED: Final = text("delivery.state = 'accepted'")
@@ -23,7 +25,7 @@ delivery: Final = Table(
     Column("source", String(20), nullable=False),
     Column("received_at", _TIME, nullable=False, index=True),
     Column("body_digest", String(80), nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", Packed, nullable=False),
     # where it is on its way: see potato.ports.hub.DeliveryState
     Column("state", String(12), nullable=False, server_default="decided"),
     Column("repository", _REPOSITORY),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from potato.hub.context import Hub
     from potato.hub.service import Service
     from potato.ports import Archive, Delivery, Forge, Notifier, Runner, Store
+    from potato.ports.control import Switch
     from potato.ports.hub import Configs, Missed, Queue, Roster
 
 
@@ -115,6 +116,19 @@ def make_hub(config: Config, store: Store, forge: Forge, notifier: Notifier, env
     return Hub(config, store, forge, make_runners(), InlineDurable(), SystemClock(), notifier, environ)
 
 
+def open_switch(url: str) -> tuple[Switch, Engine]:
+    """Pauses and overrides in a database that a hub uses. Raises as `potato.store.engine.open_engine`."""
+    from potato.audit.log import append
+    from potato.hub.entries import run_entry
+    from potato.hub.guards import passage
+    from potato.store.database import Database
+    from potato.store.engine import open_engine
+    from potato.store.switch import SqlSwitch
+
+    engine = open_engine(url, create=False)
+    return SqlSwitch(Database(engine, append, SystemClock()), run_entry, passage), engine
+
+
 def open_queue(url: str) -> tuple[Queue, Engine]:
     """The queue of a database, to look at and to stop runs. Raises as `potato.store.engine.open_engine`."""
     from potato.audit.log import append
@@ -145,6 +159,7 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     from potato.audit.log import append
     from potato.config.snapshot import NOTHING
     from potato.durable.dbos import DbosDurable, prepare
+    from potato.forges.github.status_page import HttpStatusPage
     from potato.hub.context import Hub
     from potato.hub.entries import run_entry
     from potato.hub.guards import passage
@@ -155,9 +170,11 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     from potato.store.engine import engine_url, open_engine
     from potato.store.inbox import SqlInbox
     from potato.store.ledger import SqlConfigs, SqlMarks, SqlReports
+    from potato.store.notices import SqlNotices
     from potato.store.queue import SqlQueue
     from potato.store.roster import SqlRoster
     from potato.store.sql import SqlStore
+    from potato.store.switch import SqlSwitch, SqlWatchtower
 
     engine = open_engine(database, create=config is not None, alone=True)
     prepare(engine_url(engine))
@@ -175,7 +192,13 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     specs = (config or NOTHING).agents
     rates = {name: spec.rate for name, spec in specs.items() if spec.rate is not None}
     queue = SqlQueue(
-        tables, run_entry, passage, executor.enqueue, rates, {name: spec.cooldown_s for name, spec in specs.items() if spec.cooldown_s}
+        tables,
+        run_entry,
+        passage,
+        executor.enqueue,
+        rates,
+        {name: spec.cooldown_s for name, spec in specs.items() if spec.cooldown_s},
+        (config or NOTHING).controls.budgets,
     )
     store = SqlStore(tables, run_entry, passage, queue=True)
     working_forge = make_forge(config or NOTHING, environ, None, fence=lease.check)
@@ -186,8 +209,10 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     if config and deciding_forge:
         deciding = Hub(config, store, deciding_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf)
     return Service(Parts(
-        process, working, executor, roster, queue, bells, deciding, SqlInbox(tables), SqlReports(tables), SqlMarks(tables), configs,
-        _missed(config, environ, lease.check), _same_event, lease, drain_s, tuple(f for f in (working_forge, deciding_forge) if f), engine,
+        process, working, executor, roster, queue, bells, deciding, SqlInbox(tables), SqlReports(tables), SqlNotices(tables),
+        SqlSwitch(tables, run_entry, passage), SqlWatchtower(tables), HttpStatusPage(),
+        SqlMarks(tables), configs, _missed(config, environ, lease.check), _same_event, lease, drain_s,
+        tuple(f for f in (working_forge, deciding_forge) if f), engine,
     ))  # fmt: skip
 
 

@@ -13,7 +13,9 @@ WAITING = 6
 INTERRUPTED = 130
 
 
-TRANSIENT = frozenset({"github-unreachable", "github-rate-limit", "github-no-answer", "github-broken", "database-unusable"})
+TRANSIENT = frozenset(
+    {"github-unreachable", "github-rate-limit", "github-no-answer", "github-broken", "database-unusable", "effect-on-its-way", "paused"}
+)
 """Codes of what may be gone in a while."""
 
 

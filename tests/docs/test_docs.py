@@ -12,6 +12,7 @@ from support.cli import potato
 
 from potato.cli.main import COMMANDS, cli
 from potato.config.builtin_names import BUILTINS
+from potato.config.control import BudgetsModel, FreezeModel, GuardModel, InfraHealthModel, LimitModel, LoopsModel
 from potato.config.lint import CHECKS
 from potato.config.loader import load_config
 from potato.config.models import AgentModel, BackfillModel, Concurrency, Document, HubModel, Policies, RuleModel, ScheduleModel
@@ -21,6 +22,7 @@ from potato.core.expression import check, parse
 from potato.core.fields import FIELDS
 from potato.core.permission import DEFAULT_CAPS, PERMISSIONS, ROLE_MAY_HOLD
 
+CONTROL = (BudgetsModel, FreezeModel, GuardModel, InfraHealthModel, LimitModel, LoopsModel)
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -73,7 +75,7 @@ def test_every_builtin_agent_with_its_least_permissions_and_every_role() -> None
 def test_every_config_key_has_a_heading() -> None:
     keys = {
         info.alias or name
-        for model in (Document, RuleModel, AgentModel, Policies, HubModel, Concurrency, ScheduleModel, BackfillModel)
+        for model in (Document, RuleModel, AgentModel, Policies, HubModel, Concurrency, ScheduleModel, BackfillModel, *CONTROL)
         for name, info in model.model_fields.items()
     }
     assert keys <= headings("config")

@@ -122,6 +122,29 @@ def test_front_matter_cannot_grant_permissions_or_secrets(tmp_path: Path) -> Non
     assert codes(load(tmp_path, "agents:\n  x: {ref: a.md}\n")) == ["unknown-key", "unknown-key"]
 
 
-@pytest.mark.parametrize("section", ["guards: [{kind: freeze}]", "approvals: [{x: y}]", "budgets: {day: 1}"])
-def test_what_this_version_cannot_enforce_it_refuses(tmp_path: Path, section: str) -> None:
-    assert codes(load(tmp_path, f"{section}\n")) == ["not-supported"]
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("budgets: {day: {cost: -1}, run: {cost: 1}}", "no amount of money"),
+        ("budgets: {day: {cost: 1e99}, run: {cost: 1}}", "no amount of money"),
+        ("budgets: {day: {cost: 0.0000001}, run: {cost: 1}}", "no amount of money"),
+        ("budgets: {day: {cost: NaN}, run: {cost: 1}}", "no amount of money"),
+        ("budgets: {day: {runs: -3}}", "must be at least 0"),
+        ("budgets: {day: {tokens: 99999999999999M}, run: {tokens: 1}}", "must be at most"),
+        ("budgets: {day: {cost: 5}}", "must say what is reserved for a run"),
+        ("budgets: {currency: bitcoin}", "no valid name"),
+        ("guards: [{name: x}]", "either infra_health or freeze"),
+        ("guards: [{name: x, freeze: {begin: fri 18:00, end: '2027-01-01T00:00:00Z'}}]", "both be times, or both weekdays"),
+        ("guards: [{name: x, freeze: {begin: '2027-01-02T00:00:00Z', end: '2027-01-01T00:00:00Z'}}]", "ends before it begins"),
+        ("guards: [{name: x, freeze: {begin: '2027-01-02T00:00:00', end: '2027-01-03T00:00:00Z'}}]", "time with a zone"),
+        ("guards: [{name: x, freeze: {begin: fri 18:00, end: mon 06:00, timezone: ../../etc/passwd}}]", "no time zone"),
+        ("guards: [{name: x, infra_health: {classes: [cosmic_rays]}}]", "no class of failure"),
+        ("guards: [{name: x, infra_health: {}, agents: [nobody]}]", "no agent is called 'nobody'"),
+        ("loops: {depth: -1}", "must be at least 0"),
+        ("loops: {runs_per_head: 0}", "must be at least 1"),
+    ],
+)
+def test_absurd_controls_are_refused_with_their_place(tmp_path: Path, section: str, said: str) -> None:
+    loaded = load(tmp_path, f"{section}\n")
+    assert loaded.config is None
+    assert any(said in str(problem) and ":1:" in str(problem) for problem in loaded.problems), loaded.problems

@@ -98,7 +98,7 @@ def test_router_goes_by_label_then_by_path() -> None:
     ("log", "found"),
     [
         ("The hosted runner lost communication with the server.", "runner lost"),
-        ("write failed: no space left on device", "runner lost"),
+        ("write failed: no space left on device", "disk"),
         ("curl: (6) Could not resolve host: example.com", "network"),
         ("read ECONNRESET", "network"),
         ("npm error code E503", "registry"),

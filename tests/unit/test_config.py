@@ -121,7 +121,8 @@ guards: [{x: y}]
         "orchestrator.yml:15:93 bad-value: '5 minutes' is no duration; write 5s, 10m, 2h or 3d.",
         "orchestrator.yml:16:21 unknown-policy: 'curl_pip_sh' is no policy to forbid. Did you mean 'curl_pipe_sh'?",
         "orchestrator.yml:16:45 unknown-policy: 'gh_version>>2' is no policy to require. Did you mean 'gh_version'?",
-        "orchestrator.yml:17:9 not-supported: this version does not enforce this section, so it refuses to pretend. Remove it.",
+        "orchestrator.yml:17:10 missing-key: 'name' is missing in guards[0].",
+        "orchestrator.yml:17:11 unknown-key: 'x' is no key of guards[0]. Known: agents, freeze, infra_health, name, note, repositories.",
     ]
 
 

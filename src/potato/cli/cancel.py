@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
-
 import click
 
+from potato.cli.control import who
 from potato.cli.options import database_option, json_option
 from potato.cli.output import print_json
 from potato.core.run import TERMINAL
@@ -25,7 +24,7 @@ def command(run_id: str, database: str, *, as_json: bool) -> int:
     from potato.bootstrap import open_queue
 
     queue, engine = open_queue(database)
-    run = queue.stop(run_id, "cancelled", f"cancelled by {_who()}")
+    run = queue.stop(run_id, "cancelled", f"cancelled by {who()}")
     engine.dispose()
     if run is None:
         raise UsageError("no-run", f"there is no run '{run_id[:80]}'.", "'potato runs' lists them.")
@@ -36,10 +35,3 @@ def command(run_id: str, database: str, *, as_json: bool) -> int:
         word = f"had ended: {run.state}" if ended else "is stopped" if run.stop is None else "is being stopped"
         click.echo(inert(f"{run.id} of {run.agent} {word}"))
     return FAILED if ended else OK
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody without a name"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from potato.cli.options import database_option, json_option
 from potato.cli.output import print_json
+from potato.ports.hub import Overview
+
+_SHOWN = 10
 
 
 @click.command(name="status")
@@ -39,7 +44,42 @@ def command(database: str, *, as_json: bool) -> None:
             line(6, why[:200])
     if not overview.agents:
         line(2, "none has run or waits")
+    _control(overview)
     heading("Runs")
     line(2, ", ".join(f"{count} {state}" for state, count in sorted(overview.states.items())) or "none")
     if overview.undecided:
         line(2, f"{overview.undecided} deliveries are not decided yet", ("…", "yellow"))
+
+
+def _control(overview: Overview) -> None:
+    """What is held, by whom, and what was stopped."""
+    from potato.cli.render import heading, line
+
+    if overview.pauses:
+        heading("Pauses")
+    for pause in overview.pauses:
+        until = f" until {_at(pause.until)}" if pause.until is not None else ""
+        going = f", {pause.running} still running" if pause.running else ""
+        line(2, f"{pause.state}: {pause.reach()}{until}{going}", ("!", "yellow"), f"by {pause.by}: {pause.note}")
+    holding = [guard for guard in overview.guards if guard.holds or guard.overridden]
+    if holding:
+        heading("Guards")
+    for guard in holding:
+        until = f" until {_at(guard.until)}" if guard.until is not None else ""
+        word = "is set aside" if guard.overridden else "holds"
+        line(2, f"{guard.guard} {word}{until}", ("!", "yellow"), guard.reason)
+    if overview.spent:
+        heading("Used or reserved")
+    for one in overview.spent[:_SHOWN]:
+        money = f"  {one.micros / 1_000_000:.2f}" if one.micros else ""
+        tokens = f"  {one.tokens:,} tokens" if one.tokens else ""
+        line(2, f"{one.scope}{' today' if one.period else ''}  {one.runs} run(s){tokens}{money}")
+    if overview.stopped:
+        heading("Stopped, or waiting for people")
+    for run in overview.stopped[:_SHOWN]:
+        where = f"{run.repository or '-'}{f'#{run.number}' if run.number else ''}"
+        line(2, f"{run.agent} on {where} {run.state}", ("!", "yellow"), run.reason[:200])
+
+
+def _at(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from potato.config.agents import AgentReader
 from potato.config.builtin_names import BUILTINS
+from potato.config.controls import Controls, check_controls, controls_of
 from potato.config.models import Document
 from potato.config.policies import check_policies
 from potato.config.rules import read_rules
@@ -42,6 +43,7 @@ class Config:
     digest: str
     unenforced: tuple[str, ...]
     protected: frozenset[str]
+    controls: Controls
     files: tuple[str, ...] = ()
 
 
@@ -121,12 +123,14 @@ class _Loading:
                 agents[name] = reader.undefined(BUILTINS[name])
         self.extra = reader.extra
         rules = read_rules(self.tree, document, {*agents, *_keys_of(self.tree.data, "agents")})
+        check_controls(self.tree, document, {*agents, *_keys_of(self.tree.data, "agents")})
         unenforced = check_policies(self.tree, document.policies)
         problems = self._sorted()
         if any(problem.severity == "error" for problem in problems):
             return Loaded(None, self.tree, problems)
         ready = {name: spec for name, spec in agents.items() if spec is not None}
         guards = frozenset(name for name, spec in ready.items() if spec.role == "guard")
+        protected = frozenset(map(_in_repository, (self.path, *(os.path.join(self.folder, file) for file in reader.files))))
         config = Config(
             file=self.path,
             folder=self.folder,
@@ -135,7 +139,8 @@ class _Loading:
             agents=ready,
             digest=digest([digest_bytes(self.raw), reader.files]),
             unenforced=unenforced,
-            protected=frozenset(map(_in_repository, (self.path, *(os.path.join(self.folder, file) for file in reader.files)))),
+            protected=protected,
+            controls=controls_of(document, ready, protected),
             files=tuple(reader.files),
         )
         return Loaded(config, self.tree, problems)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, LiteralString, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from potato.config.duration import parse_duration
+from potato.config.control import ApprovalModel, BudgetsModel, GuardModel, LoopsModel, SpendModel
+from potato.config.shape import AgentName, Duration, Strict
 from potato.core.permission import PERMISSIONS, Kind, Role
 from potato.core.text import did_you_mean
 
@@ -19,8 +20,6 @@ RUNNERS = ("builtin", "command", "python", "http", "acp", "codex", "claude")
 RunnerName = Literal["builtin", "command", "python", "http", "acp", "codex", "claude"]
 PriorityName = Literal["critical", "high", "normal", "low"]
 
-AGENT_NAME = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
-_AgentName = Annotated[str, Field(pattern=AGENT_NAME)]
 _RESERVED = re.compile(
     r"GITHUB_.*|GH_TOKEN|ACTIONS_.*|RUNNER_.*|POTATO_.*|LD_.*|DYLD_.*|PYTHON.*|NODE_OPTIONS|BASH_ENV|ENV|IFS|PATH|HOME|TMPDIR|LANG|SHELL"
 )
@@ -49,10 +48,6 @@ _Argument = Annotated[str, AfterValidator(_argument)]
 _SecretName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,127}$"), AfterValidator(_not_reserved)]
 
 
-def _seconds(value: Any) -> Any:  # noqa: ANN401 - before validation
-    return parse_duration(value) if isinstance(value, str) else value
-
-
 def _refused(code: str, message: str) -> PydanticCustomError:
     """An error whose type is our own code."""
     return PydanticCustomError(cast("LiteralString", code), "{message}", {"message": message})
@@ -77,28 +72,22 @@ def _one_of(known: tuple[str, ...]) -> AfterValidator:
 
 _SORTED = tuple(sorted(PERMISSIONS))
 _Permission = Annotated[str, _one_of(_SORTED), Field(json_schema_extra={"enum": list(_SORTED)})]
-_Duration = Annotated[float, BeforeValidator(_seconds), Field(json_schema_extra={"type": "string", "pattern": "^[0-9]+[smhd]$"})]
 _Limits = dict[Kind, Annotated[int, Field(ge=0, le=1000)]]
 
 
-class _Model(BaseModel):
-    # deferred: most models are only ever validated as parts of Document, so their own validators are never needed
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, defer_build=True)
-
-
-class AnyOf(_Model):
+class AnyOf(Strict):
     """Equals: one of them runs."""
 
-    any_of: Annotated[list[_AgentName], Field(min_length=1, description="Agents of which one runs.")]
+    any_of: Annotated[list[AgentName], Field(min_length=1, description="Agents of which one runs.")]
 
 
 _RunItem = Annotated[
-    Annotated[_AgentName, Tag("name")] | Annotated[AnyOf, Tag("any_of")],
+    Annotated[AgentName, Tag("name")] | Annotated[AnyOf, Tag("any_of")],
     Discriminator(lambda item: "any_of" if isinstance(item, (dict, AnyOf)) else "name"),
 ]
 
 
-class RuleModel(_Model):
+class RuleModel(Strict):
     """One routing rule."""
 
     if_: Annotated[str, Field(alias="if", description="When the rule matches; see the rule language.")]
@@ -106,10 +95,10 @@ class RuleModel(_Model):
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="Default: r<line>.")] = None
     priority: Annotated[PriorityName, Field(description="Higher priorities run first.")] = "normal"
     stop: Annotated[bool, Field(description="If it matches, later rules are not considered.")] = False
-    delay: Annotated[_Duration | None, Field(gt=0, le=604_800, description="How long its runs wait before they start, such as 5m.")] = None
+    delay: Annotated[Duration | None, Field(gt=0, le=604_800, description="How long its runs wait before they start, such as 5m.")] = None
 
 
-class Execution(_Model):
+class Execution(Strict):
     """How an agent is run: in the config or in the agent file's front matter; the config wins."""
 
     role: Annotated[Role | None, Field(description="Caps the permissions. Default: orchestrator.")] = None
@@ -121,7 +110,7 @@ class Execution(_Model):
               description="For the runner `python`: an entry point of the group `potato.agents`, or module:function."),
     ] = None  # fmt: skip
     model: Annotated[str | None, Field(description="The model, for runners that take one.")] = None
-    timeout: Annotated[_Duration | None, Field(gt=0, le=86_400, description="Such as 30s, 10m or 2h. Default: 10m.")] = None
+    timeout: Annotated[Duration | None, Field(gt=0, le=86_400, description="Such as 30s, 10m or 2h. Default: 10m.")] = None
     limits: Annotated[
         _Limits | None, Field(description="How much of each kind one run may propose; over it, the whole batch is refused.")
     ] = None
@@ -137,11 +126,11 @@ class FrontMatter(Execution):
     description: str | None = None
 
 
-class RateModel(_Model):
+class RateModel(Strict):
     """So many starts in so much time."""
 
     runs: Annotated[int, Field(ge=1, le=100_000, description="Starts.")]
-    per: Annotated[_Duration, Field(gt=0, le=604_800, description="Within this time, such as 1h.")]
+    per: Annotated[Duration, Field(gt=0, le=604_800, description="Within this time, such as 1h.")]
 
 
 class AgentModel(Execution):
@@ -152,11 +141,12 @@ class AgentModel(Execution):
     permissions: Annotated[list[_Permission] | None, Field(description="What it may propose and read.")] = None
     concurrency: Annotated[int | None, Field(ge=1, le=1000, description="Runs of it at once. Default: as many as there are slots.")] = None
     rate: Annotated[RateModel | None, Field(description="How often it may start.")] = None
-    cooldown: Annotated[_Duration | None, Field(gt=0, le=604_800, description="Least time between two starts on one subject.")] = None
+    cooldown: Annotated[Duration | None, Field(gt=0, le=604_800, description="Least time between two starts on one subject.")] = None
+    budget: Annotated[SpendModel | None, Field(description="What one run of it may need at most.")] = None
     description: Annotated[str | None, Field(description="For people.")] = None
 
 
-class Policies(_Model):
+class Policies(Strict):
     """Organisational rules on content and environment."""
 
     node_version: Annotated[str | None, Field(description="Such as 20.x.")] = None
@@ -165,31 +155,21 @@ class Policies(_Model):
     require: Annotated[list[str], Field(description="Identifiers of required properties, or tool>=version.")] = []
 
 
-class Defaults(_Model):
+class Defaults(Strict):
     """What agents get that say nothing themselves."""
 
     runner: RunnerName | None = None
-    timeout: Annotated[_Duration | None, Field(gt=0, le=86_400)] = None
+    timeout: Annotated[Duration | None, Field(gt=0, le=86_400)] = None
     sandbox: Literal["auto", "none"] | None = None
 
 
-class ForgeModel(_Model):
+class ForgeModel(Strict):
     """Where effects go: `local` stages them."""
 
     kind: Literal["github", "local"] | None = None
 
 
-def _nothing_yet(value: Any) -> Any:  # noqa: ANN401 - before validation
-    if value:
-        message = "this version does not enforce this section, so it refuses to pretend"
-        raise _refused("not-supported", message)
-    return value
-
-
-_Later = Annotated[Any, BeforeValidator(_nothing_yet), Field(description="Reserved; not enforced by this version.")]
-
-
-class Concurrency(_Model):
+class Concurrency(Strict):
     """How many runs go on at once, whatever the number of slots."""
 
     everywhere: Annotated[int | None, Field(ge=1, le=100_000, description="In all.")] = None
@@ -209,7 +189,7 @@ def _cron(value: str) -> str:
     return value
 
 
-class ScheduleModel(_Model):
+class ScheduleModel(Strict):
     """A `schedule` event that the hub makes itself."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="Its name.")]
@@ -217,36 +197,35 @@ class ScheduleModel(_Model):
     repository: Annotated[_Repository, Field(description="What the event is about.")]
 
 
-class BackfillModel(_Model):
+class BackfillModel(Strict):
     """Looking for what GitHub could not deliver."""
 
-    every: Annotated[_Duration, Field(ge=1, le=86_400, description="How often.")] = 300.0
+    every: Annotated[Duration, Field(ge=1, le=86_400, description="How often.")] = 300.0
     repositories: Annotated[list[_Repository], Field(description="Whose hooks and open pull requests are looked at.")] = []
     app: Annotated[bool, Field(description="Whether the App's own deliveries are looked at.")] = True
 
 
-class HubModel(_Model):
+class HubModel(Strict):
     """What the hub does with its events; for `potato serve`."""
 
     url: Annotated[str | None, Field(pattern=r"^https?://[^\s]+$", description="Where people reach it; linked from check runs.")] = None
     concurrency: Annotated[Concurrency, Field(description="Limits over agents.")] = Concurrency()
-    keep: Annotated[_Duration, Field(ge=3600, le=315_360_000, description="How long deliveries, decisions and runs are kept.")] = (
-        7_776_000.0
-    )
+    keep: Annotated[Duration, Field(ge=3600, le=315_360_000, description="How long deliveries, decisions and runs are kept.")] = 7_776_000.0
     schedules: Annotated[list[ScheduleModel], Field(description="Events at times.")] = []
     backfill: Annotated[BackfillModel, Field(description="Missed deliveries.")] = BackfillModel()
 
 
-class Document(_Model):
+class Document(Strict):
     """A whole `orchestrator.yml`."""
 
     version: Annotated[int, BeforeValidator(_version), Field(description="The version of this format.", json_schema_extra={"const": 1})] = 1
     routing: Annotated[list[RuleModel], Field(description="Rules in order; all that match fire.")] = []
-    agents: Annotated[dict[_AgentName, AgentModel], Field(description="Agents by name.")] = {}
+    agents: Annotated[dict[AgentName, AgentModel], Field(description="Agents by name.")] = {}
     policies: Policies = Policies()
     defaults: Defaults = Defaults()
     forge: ForgeModel = ForgeModel()
     hub: HubModel = HubModel()
-    guards: _Later = None
-    approvals: _Later = None
-    budgets: _Later = None
+    loops: Annotated[LoopsModel, Field(description="Where chains of runs are cut.")] = LoopsModel()
+    budgets: Annotated[BudgetsModel, Field(description="What runs may use.")] = BudgetsModel()
+    guards: Annotated[list[GuardModel], Field(description="What keeps runs from starting for a time.")] = []
+    approvals: Annotated[list[ApprovalModel], Field(description="Which proposals need people, and whom; every one that fits holds.")] = []

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from potato.config.controls import controls_of
 from potato.config.loader import Config, load_config
 from potato.config.models import Document
 from potato.core.routing import RoutingTable
@@ -15,7 +16,7 @@ from potato.errors import PotatoError
 
 _PROTECTED: Final = ".potato-protected.json"
 
-NOTHING: Final = Config("", ".", Document(), RoutingTable((), frozenset()), {}, "", (), frozenset())
+NOTHING: Final = Config("", ".", Document(), RoutingTable((), frozenset()), {}, "", (), frozenset(), controls_of(Document(), {}, ()))
 """The config of a process that decides nothing."""
 
 
@@ -45,4 +46,5 @@ def restore(folder: str, digest: str, file: str, files: Mapping[str, bytes]) -> 
     config = load_config(os.path.join(root, file)).require()
     if config.digest != digest:
         raise PotatoError("config-unreadable", f"the stored config is not the one with digest {digest}.")
-    return replace(config, protected=frozenset(json.loads(files[_PROTECTED])))
+    protected = frozenset[str](json.loads(files[_PROTECTED]))
+    return replace(config, protected=protected, controls=controls_of(config.document, config.agents, protected))

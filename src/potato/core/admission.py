@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from potato.core.hold import Hold, held_by
+
 WEIGHTS: Final = {"critical": 1000.0, "high": 100.0, "normal": 10.0, "low": 1.0}
 """How many runs of each priority start for one of the lowest, when all wait."""
 
@@ -62,31 +64,34 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The queue at one moment: lanes by head, workers, what runs as (repository, agent), and starts within each agent's rate."""
+    """The queue at one moment: lanes by head, workers, what runs as (repository, agent), starts within each agent's rate, and pauses."""
 
     lanes: Sequence[Lane]
     workers: Sequence[Slots]
     running: Sequence[tuple[str, str]]
     started: Mapping[str, int] = field(default_factory=dict[str, int])
+    holds: Sequence[Hold] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """One run of a lane goes to a worker; without one, `blocked_by` says why the lane waits."""
+    """One run of a lane goes to a worker; without one, `blocked_by` says why the lane waits, and `held` that it is not for want of room."""
 
     lane: Lane
     worker: str | None
     blocked_by: str = ""
+    held: bool = False
 
 
-def choose(snapshot: Snapshot, limits: Limits) -> list[Admitted]:
+def choose(snapshot: Snapshot, limits: Limits, holds: Sequence[Hold] = ()) -> list[Admitted]:
     """At most one run of each lane, in the order of the tags, each to the worker with most free slots; and why the others wait."""
-    return _Choice(snapshot, limits).made()
+    return _Choice(snapshot, limits, (*snapshot.holds, *holds)).made()
 
 
 class _Choice:
-    def __init__(self, snapshot: Snapshot, limits: Limits) -> None:
+    def __init__(self, snapshot: Snapshot, limits: Limits, holds: Sequence[Hold]) -> None:
         self.lanes = snapshot.lanes
+        self.holds = holds
         self.limits = limits
         self.free = {slots.worker: slots.free for slots in snapshot.workers}
         self.workers = snapshot.workers
@@ -99,6 +104,10 @@ class _Choice:
     def made(self) -> list[Admitted]:
         chosen: list[Admitted] = []
         for lane in sorted(self.lanes, key=lambda lane: lane.head):
+            hold = held_by(lane.repository, lane.agent, self.holds)
+            if hold is not None:
+                chosen.append(Admitted(lane, None, hold.said(), held=True))
+                continue
             reason = self._reason(lane)
             worker = None if reason else self._worker(lane.agent)
             if worker is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from potato.core.lineage import Track
 from potato.core.value import UNKNOWN, Value
 
 SubjectKind = Literal["pull_request", "issue", "discussion"]
@@ -28,7 +29,8 @@ class Event:
     commits of the subject, `default_branch` the repository's, `changed_lines` those added and removed by a
     pull request, `ci_run_id` the id of the workflow run; all may be absent. `occurred_at` is when the forge says that the
     subject was last changed, `was_open` whether it was open then, and `identity` is equal for
-    two deliveries of the same happening (see `potato.forges.github.identity`).
+    two deliveries of the same happening (see `potato.forges.github.identity`). `tracks` are keys of what it is about, by which the
+    run that caused it is found (see `potato.core.lineage`).
     """
 
     event: str
@@ -45,6 +47,7 @@ class Event:
     occurred_at: str | None = None
     was_open: bool = False
     identity: tuple[str, ...] | None = None
+    tracks: tuple[Track, ...] = ()
 
     @property
     def number(self) -> int | None:

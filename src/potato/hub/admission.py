@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from potato.config.loader import Config
 from potato.core.admission import Limits, choose
+from potato.core.hold import Hold
 from potato.errors import PotatoError
 from potato.hub.wake import Wake
 from potato.ports.hub import Queue
@@ -31,11 +33,12 @@ def limits_of(config: Config) -> Limits:
 
 
 class Admission:
-    """Every process may release; a lock in the database lets one do so at a time."""
+    """Every process may release; a lock in the database lets one do so at a time. `holds` is asked anew each time."""
 
-    def __init__(self, queue: Queue, limits: Limits) -> None:
+    def __init__(self, queue: Queue, limits: Limits, holds: Callable[[], Sequence[Hold]] = tuple) -> None:
         self._queue = queue
-        self._choose = partial(choose, limits=limits)
+        self._limits = limits
+        self._holds = holds
         self.wake = Wake()
         self.released = 0
 
@@ -43,7 +46,7 @@ class Admission:
         """For ever: at each ring, and now and then for what other processes did."""
         while True:
             try:
-                while released := await asyncio.to_thread(self._queue.admit, self._choose):
+                while released := await asyncio.to_thread(self._queue.admit, partial(choose, limits=self._limits, holds=self._holds())):
                     self.released += len(released)
             except PotatoError as error:
                 _LOG.warning("nothing is released: %s", error)

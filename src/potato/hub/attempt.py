@@ -86,7 +86,15 @@ class Attempt:
     async def _later(self, error: PotatoError) -> bool:
         """Put it back if that may help: what the agent proposed is kept, and applied effects are not applied again."""
         age_s = (self.hub.clock.now() - self.run.created_at).total_seconds()
-        if not self.hub.durable.patient or error.code not in TRANSIENT or age_s > _GIVE_UP_S:
+        if not self.hub.durable.patient or error.code not in TRANSIENT:
+            return False
+        if error.code == "paused":
+            self.run.state, self.run.updated_at = "queued", self.hub.clock.now()
+            self.run.reason = error.message
+            await self.hub.durable.commit(lambda: self.hub.store.requeue(self.run, 0.0))
+            self.hub.notifier.run_changed(self.run)
+            return True
+        if age_s > _GIVE_UP_S:
             return False
         delay_s = min(5.0 * 2 ** min(self.run.attempts - 1, 10), _LONGEST_WAIT_S)
         self.run.state, self.run.updated_at = "queued", self.hub.clock.now()
@@ -103,6 +111,7 @@ class Attempt:
         guarded = {**self._credentials(), **secrets}
         self.run.summary = _withheld(report.summary, guarded)
         self.run.warnings += tuple(report.warnings)
+        self.run.usage = report.usage
         self.run.log = _withheld(report.log[-_LOG_CHARACTERS:], guarded)
         if report.failure:
             return _withheld(report.failure, guarded)
@@ -157,8 +166,9 @@ class Attempt:
             doubtful = Effect("failed", "an earlier attempt ended while it did this: it may have happened, so it is not tried again")
             await self.hub.durable.commit(lambda: self.hub.store.finish_effect(key, doubtful, entries.outcome_entry(key, doubtful)))
             return doubtful
+        actor = "" if proposal.kind in _HUB_KINDS else await self.hub.forge.whoami()
         intent = entries.intent_entry(key, proposal)
-        await self.hub.durable.commit(lambda: self.hub.store.begin_effect(key, self.run, proposal.id, intent))
+        await self.hub.durable.commit(lambda: self.hub.store.begin_effect(key, self.run, proposal.id, actor, intent))
         try:
             action = parse_action({"kind": proposal.kind, **proposal.args})
             if proposal.kind in _HUB_KINDS:
@@ -170,6 +180,8 @@ class Attempt:
         except MalformedProposal as error:
             effect = Effect("failed", f"the stored proposal is not readable: {error}")
         except PotatoError as error:
+            if error.code == "paused":
+                raise  # before anything happened
             if self.hub.durable.patient and error.code in TRANSIENT and proposal.kind not in _ONCE:
                 raise
             effect = Effect("failed", str(error))
@@ -189,7 +201,7 @@ class Attempt:
                 raise problem
         asked = [Assignment(name, (f"routed by {self.run.agent}",), Priority[self.run.priority.upper()]) for name in names]
         runs = [new_run(self.hub, self.run, assignment, f"routed by {self.run.agent}") for assignment in asked]
-        added = await self.hub.durable.commit(lambda: self.hub.store.add_runs(self.run, runs))
+        added = await self.hub.durable.commit(lambda: self.hub.store.add_runs(self.run, runs, self.config.controls.caps))
         for run in added:
             self.hub.notifier.run_changed(run)
         new = ", ".join(run.agent for run in added)
@@ -203,7 +215,7 @@ def new_run(hub: Hub, like: RunRecord, assignment: Assignment, reason: str, stat
         like, id=entries.run_id(like.delivery_id, assignment.agent), agent=assignment.agent, state=state, reason=reason,
         rules=assignment.rules, priority=assignment.priority.label, after=assignment.after, delay_s=assignment.delay_s,
         created_at=now, updated_at=now, attempts=0, summary="", log="", proposals=[],
-        worker=None, judged=False, stop=None,
+        worker=None, judged=False, stop=None, usage=None, expires_at=None,
         warnings=tuple(f"policy {name} declared, not enforced" for name in hub.config_of(like.config_digest).unenforced),
     )  # fmt: skip
 

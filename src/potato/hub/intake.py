@@ -19,6 +19,8 @@ from potato.core.event import Event
 from potato.core.expression import Reading
 from potato.errors import PotatoError
 from potato.hub.entries import delivery_entry
+from potato.hub.report import REPORT
+from potato.hub.watchman import tells_health
 from potato.ports import Delivery, Entry, Store
 from potato.ports.hub import Answer, Arrival, DeliveryState, Inbox
 
@@ -39,6 +41,11 @@ def accept(store: Store, delivery: Delivery, event: Event) -> bool:
     return store.record_delivery(delivery, delivery_entry(delivery, event))
 
 
+def _is_own_report(event: Event) -> bool:
+    """Whether it is about the check run that this hub itself writes: whoever acts on that acts on himself."""
+    return event.event == "check_run" and event.fields.get("check") == REPORT
+
+
 class Overloaded(PotatoError):  # noqa: N818 - it names the hub's state
     """Nothing was kept; the sender shall come again."""
 
@@ -56,6 +63,7 @@ class Intake:
         self._reader = reader
         self._same_event = same_event
         self._kept = kept
+        self._watches = any(guard.health for guard in config.controls.guards)
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._waiting: deque[_Waiting] = deque()
@@ -85,7 +93,8 @@ class Intake:
         """What is kept of it. Raises `UsageError` if it is no event."""
         event = self._reader(delivery)
         true, unknown = self._config.table.match(Reading(event.fields))
-        can_match = bool(true or unknown)
+        watched = self._watches and tells_health(event)
+        can_match = (bool(true or unknown) and not _is_own_report(event)) or watched
         entry = delivery_entry(delivery, event)
         entry = Entry(entry.kind, {**entry.body, "config": self._config.digest, "can_match": can_match})
         same = self._same_event(event) if can_match else None

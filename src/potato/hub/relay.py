@@ -8,11 +8,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from potato.core.event import Event
 from potato.errors import TRANSIENT, AuthError, PotatoError, UsageError
 from potato.hub.context import Hub
 from potato.hub.wake import Wake
+from potato.hub.watchman import outcome_of, tells_health
 from potato.hub.workflow import decide_event
 from potato.ports import Delivery, Entry
+from potato.ports.control import Watchtower
 from potato.ports.hub import Inbox, Undecided
 
 AT_ONCE: Final = 24
@@ -28,9 +31,10 @@ StartEvent = Callable[[str, int], Awaitable[None]]
 class Relay:
     """Takes deliveries for this process and has each decided in a workflow of its own."""
 
-    def __init__(self, hub: Hub, inbox: Inbox, process_id: str) -> None:
+    def __init__(self, hub: Hub, inbox: Inbox, tower: Watchtower, process_id: str) -> None:
         self._hub = hub
         self._inbox = inbox
+        self._tower = tower
         self._process_id = process_id
         self._taken: dict[str, Undecided] = {}
         self.wake = Wake()
@@ -68,6 +72,7 @@ class Relay:
     async def _decide(self, delivery: Delivery, attempt: int) -> None:
         try:
             event = self._hub.reader(delivery)
+            await self._observe(event)
             await decide_event(self._hub, delivery, event, strict=False, patient=attempt < _PATIENT_ATTEMPTS)
         except UsageError as error:
             await self._reject(delivery, str(error))
@@ -82,6 +87,14 @@ class Relay:
         except Exception as error:  # noqa: BLE001 - a bug met by one event must not end the relay
             _LOG.exception("delivery %s could not be decided", delivery.delivery_id)
             await self._reject(delivery, f"internal-error: {type(error).__name__}")
+
+    async def _observe(self, event: Event) -> None:
+        """Keep how a CI run ended, if a guard wants to know."""
+        if not tells_health(event) or not any(guard.health for guard in self._hub.config.controls.guards):
+            return
+        outcome = await outcome_of(self._hub.forge, event)
+        name = f"{event.repository}/{event.ci_run_id}/{event.head_sha}/{event.occurred_at or ''}"
+        await self._hub.durable.commit(lambda: self._tower.observe(name, event.repository or "", outcome))
 
     async def _reject(self, delivery: Delivery, reason: str) -> None:
         entry = Entry("delivery-rejected", {"delivery_id": delivery.delivery_id, "reason": reason})

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from potato.core import neutralise
+from potato.core.canonical import digest
+from potato.core.event import Event
+from potato.core.proposal import Comment
 from potato.core.text import printable
 from potato.errors import PotatoError
 from potato.hub.attempt import RESTING
-from potato.ports import Forge, HeadReport, RunRecord
-from potato.ports.hub import Reports
+from potato.ports import Delivery, Forge, HeadReport, RunRecord
+from potato.ports.hub import Notice, Notices, Reports
 
 LINES: Final = 5
+REPORT: Final = "potato"
+"""The name of the check run."""
+
 _AT_ONCE: Final = 10
 _LOOK_S: Final = 0.3
 _LATER_S: Final = 30.0
 _LINE: Final = 160
+_TEXT: Final = 1000
+_LONGEST_S: Final = 3600.0
 _WORDS: Final = {"awaiting_approval": "waits for approval"}
 _FIRST: Final = (
     "failed",
@@ -67,6 +75,37 @@ def _conclusion(runs: Sequence[RunRecord]) -> Literal["success", "failure", "neu
     if states & {"held", "awaiting_approval"}:
         return "action_required"
     return "success" if "succeeded" in states else "neutral"
+
+
+class Announcer:
+    """Says on pull requests and issues why automation stopped there: one comment for each topic, by whichever hub is free."""
+
+    def __init__(self, notices: Notices, forge: Forge, reader: Callable[[Delivery], Event]) -> None:
+        self._notices = notices
+        self._forge = forge
+        self._reader = reader
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            due = await asyncio.to_thread(self._notices.due, _AT_ONCE, _LATER_S)
+            for notice in due:
+                await self._say(notice)
+            if len(due) < _AT_ONCE:
+                await asyncio.sleep(_LOOK_S)
+
+    async def _say(self, notice: Notice) -> None:
+        key = digest(notice.topic)[7:19]
+        body = f"**Potato** stopped here.\n\n{neutralise.markdown(printable(notice.text, _TEXT))}"
+        try:
+            actor = await self._forge.whoami()
+            effect = await self._forge.apply(self._reader(notice.delivery), "potato", Comment(body=body, key=f"stop-{key}"), notice.topic)
+        except Exception as error:  # noqa: BLE001 - what GitHub says of one subject must not end the others' notices
+            _LOG.warning("notice on %s#%d: %s", notice.repository, notice.number, error)
+            delay_s = min(_LATER_S * 2**notice.attempts, _LONGEST_S)
+            await asyncio.to_thread(self._notices.unsaid, notice, delay_s, str(error))
+        else:
+            await asyncio.to_thread(self._notices.said, notice, actor, effect.tracks)
 
 
 class Reporter:

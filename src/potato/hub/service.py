@@ -21,13 +21,15 @@ from potato.hub.backfill import Backfill
 from potato.hub.context import Hub
 from potato.hub.intake import Intake
 from potato.hub.relay import Relay
-from potato.hub.report import Reporter
+from potato.hub.report import Announcer, Reporter
 from potato.hub.schedule import Scheduler
 from potato.hub.takeover import SWEEP_S, Lease, Watch
 from potato.hub.wake import Wake
+from potato.hub.watchman import Watchman
 from potato.hub.workflow import perform
 from potato.ports import Forge, RunRecord
-from potato.ports.hub import Configs, Executor, Inbox, Marks, Missed, Process, Queue, Reports, Roster
+from potato.ports.control import Switch, Watchtower
+from potato.ports.hub import Configs, Executor, Inbox, Marks, Missed, Notices, Process, Queue, Reports, Roster, StatusPage
 
 _STOPS_S: Final = 0.3
 _PRUNE_S: Final = 60.0
@@ -76,6 +78,10 @@ class Parts:
     deciding: Hub | None
     inbox: Inbox
     reports: Reports
+    notices: Notices
+    switch: Switch
+    watchtower: Watchtower
+    status_page: StatusPage
     marks: Marks
     configs: Configs
     missed: Missed | None
@@ -102,7 +108,7 @@ class Service:
         relay: Relay | None = None
         if parts.deciding is not None:
             await asyncio.to_thread(parts.configs.keep, parts.deciding.config.digest, *snapshot(parts.deciding.config))
-            relay = Relay(parts.deciding, parts.inbox, parts.process.id)
+            relay = Relay(parts.deciding, parts.inbox, parts.watchtower, parts.process.id)
             loops += self._hub_loops(parts.deciding, parts.deciding.config, relay)
         await parts.lease.join()  # first: what belongs to nobody who is entered may be pruned by others
         await asyncio.to_thread(parts.executor.launch, self._perform, relay.decide if relay else _never)
@@ -118,20 +124,27 @@ class Service:
 
     def _hub_loops(self, hub: Hub, config: Config, relay: Relay) -> list[Loop]:
         parts, setting = self.parts, config.document.hub
-        admission = Admission(parts.queue, limits_of(config))
+        watchman = Watchman(config.controls.guards, parts.watchtower, parts.switch, parts.status_page, hub.clock, self._ring)
+        admission = Admission(parts.queue, limits_of(config), watchman.holds)
         parts.bells.admission = admission.wake
         intake = self.intake = Intake(parts.inbox, config, hub.reader, parts.same_event, relay.wake.ring)
         loops: list[Loop] = [
             Watch(parts.roster, parts.process.id, admission.wake.ring).run,
+            watchman.run,
             admission.run,
             partial(relay.run, parts.executor.start_event),
             Reporter(parts.reports, hub.forge, setting.url).run,
+            Announcer(parts.notices, hub.forge, hub.reader).run,
             Scheduler(parts.marks, setting.schedules, hub.clock, intake.arrival, relay.wake.ring).run,
             partial(self._prune, setting.keep),
         ]
         if parts.missed is not None:
             loops.append(Backfill(parts.missed, parts.inbox, setting.backfill, intake.arrival, relay.wake.ring).run)
         return loops
+
+    def _ring(self) -> None:
+        if self.parts.bells.admission is not None:
+            self.parts.bells.admission.ring()
 
     async def _perform(self, run_id: str, attempt: int) -> None:
         try:

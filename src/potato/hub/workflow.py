@@ -13,6 +13,7 @@ from functools import partial
 
 from potato.config.loader import Config
 from potato.core.event import Event, Facts, with_facts
+from potato.core.lineage import Link
 from potato.core.record import record_of
 from potato.core.routing import Assignment, Decision, Priority, decide
 from potato.core.value import UNKNOWN
@@ -60,6 +61,9 @@ async def decide_event(hub: Hub, delivery: Delivery, event: Event, *, strict: bo
     if patient and facts.later:
         raise PotatoError("github-unreachable", "; ".join(facts.problems))
     event = replace(event, fields=with_facts(event, facts))
+    lineage = await hub.durable.commit(lambda: hub.store.lineage(event.tracks, event.actor, event.repository))
+    if lineage is None and patient:
+        raise PotatoError("effect-on-its-way", "an effect of ours is on its way there; whether it caused this event is not known yet.")
     if strict:
         for assignment in decision.assignments:
             problem = hub.runner_problem(hub.config.agents[assignment.agent])
@@ -70,7 +74,7 @@ async def decide_event(hub: Hub, delivery: Delivery, event: Event, *, strict: bo
     plan = Plan(
         delivery.delivery_id, hub.config.digest, recorded, entry,
         frozenset(agent for assignment in decision.assignments for agent in assignment.any_of),
-        partial(_planned, hub, delivery, event, decision, facts),
+        hub.config.controls.caps, partial(_planned, hub, delivery, event, decision, facts, lineage or ()),
     )  # fmt: skip
     runs = await hub.durable.commit(lambda: hub.store.plan(plan))
     for run in runs:
@@ -78,13 +82,14 @@ async def decide_event(hub: Hub, delivery: Delivery, event: Event, *, strict: bo
     return Outcome(event, facts, decision, tuple(runs))
 
 
-def _planned(hub: Hub, delivery: Delivery, event: Event, decision: Decision, facts: Facts, loads: Loads) -> list[RunRecord]:
+def _planned(hub: Hub, delivery: Delivery, event: Event, decision: Decision, facts: Facts,
+             lineage: tuple[Link, ...], loads: Loads) -> list[RunRecord]:  # fmt: skip
     """A run for each assignment; those of unknown rules, and all of an event of unknown trust, are held. Touches nothing."""
     now = hub.clock.now()
     like = RunRecord(
         id="", agent="", state="queued", reason="", delivery_id=delivery.delivery_id, rules=(), priority=Priority.NORMAL.label,
         repository=event.repository, number=event.number, created_at=now, updated_at=now, config_digest=hub.config.digest,
-        head_sha=event.head_sha, occurred_at=event.occurred_at,
+        head_sha=event.head_sha, occurred_at=event.occurred_at, actor=event.actor, lineage=lineage,
     )  # fmt: skip
     runs = [
         new_run(hub, like, assignment, f"rule {assignment.by} is unknown: {'; '.join(facts.problems) or 'a fact is unknown'}", "held")
@@ -124,7 +129,7 @@ async def perform(hub: Hub, run_id: str, attempt: int | None = None, worker: str
 
     Gives the error when the forge refused our credentials; everything else is in the run's state.
     """
-    work = await hub.durable.commit(lambda: hub.store.start(run_id, attempt, worker))
+    work = await hub.durable.commit(lambda: hub.store.start(run_id, attempt, worker, hub.config.controls.budgets))
     if work is None:
         return None
     hub.notifier.run_changed(work.run)

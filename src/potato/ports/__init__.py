@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
+from potato.core.approval import Standing
+from potato.core.budget import Budgets
 from potato.core.event import Event, Facts
 from potato.core.gate import Grant
+from potato.core.lineage import Caps, Link, Track
 from potato.core.permission import Role
 from potato.core.proposal import Action
 from potato.core.run import State
@@ -31,11 +34,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What became of an allowed proposal. `detail` is short and printable; `url` where a person can look."""
+    """What became of an allowed proposal. `detail` is short and printable; `url` where a person can look.
+
+    `tracks` are keys of what it left on the forge: an event about one of them was caused by it (see `potato.core.lineage`).
+    """
 
     state: EffectState
     detail: str
     url: str | None = None
+    tracks: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `effect` in `run --json`."""
@@ -65,8 +72,23 @@ class Forge(Protocol):
         """
         ...
 
+    async def whoami(self) -> str:
+        """The account that effects are made by. Raises `PotatoError` when the forge cannot answer."""
+        ...
+
+    async def standing(self, repository: str, login: str, teams: frozenset[str]) -> Standing:
+        """What a person may do in a repository, and which of these teams (`org/slug`) they are in, as the forge says now.
+
+        Raises `PotatoError` when it cannot answer.
+        """
+        ...
+
+    async def author(self, repository: str, number: int) -> str:
+        """Who opened the pull request or issue. Raises `PotatoError` when the forge cannot answer."""
+        ...
+
     async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:
-        """Apply one allowed action so that doing it again changes nothing. `key` identifies the effect.
+        """Apply one allowed action so that doing it again changes nothing. `key` identifies the effect, and stands in what it writes.
 
         Raises `PotatoError` when the forge refuses.
         """
@@ -178,6 +200,15 @@ class Report:
     failure: str | None = None
     warnings: tuple[str, ...] = ()
     log: str = ""
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an agent used, by its own account or a meter's: tokens, and money in millionths."""
+
+    tokens: int = 0
+    micros: int = 0
 
 
 class Runner(Protocol):
@@ -193,6 +224,7 @@ class RunRecord:
     """One run as stored and shown. Times are aware UTC; `log` is the end of what a process agent wrote to stderr.
 
     `after` are the guards it waits for. `attempts` numbers the attempt that holds it: any other may change nothing (see ADR 27).
+    `actor` caused the event, and `lineage` are the runs before it in its chain. `expires_at` (seconds since 1970) ends a wait for people.
     `head_sha` and `occurred_at` (of the event, as the forge tells it) say which of two runs is about the newer state.
     """
 
@@ -220,6 +252,10 @@ class RunRecord:
     worker: str | None = None
     judged: bool = False
     stop: tuple[State, str] | None = None
+    actor: str | None = None
+    lineage: tuple[Link, ...] = ()
+    usage: Usage | None = None
+    expires_at: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `runs --json`."""
@@ -236,6 +272,7 @@ class RunRecord:
             "created_at": self.created_at.isoformat(),
             "updated_at": self.updated_at.isoformat(),
             "attempts": self.attempts,
+            "depth": len(self.lineage),
             "summary": self.summary,
             "warnings": list(self.warnings),
             "log": self.log,
@@ -296,6 +333,7 @@ class Plan:
     decision: Mapping[str, Any]
     entry: Entry
     equals: frozenset[str]
+    caps: Caps
     runs: Callable[[Loads], Sequence[RunRecord]]
 
 
@@ -328,16 +366,26 @@ class Store(Protocol):
         """Keep a decision and its runs, and stop what it supersedes. Gives the runs as they are now."""
         ...
 
-    def add_runs(self, parent: RunRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    def add_runs(self, parent: RunRecord, runs: Sequence[RunRecord], caps: Caps) -> list[RunRecord]:
         """Keep more runs of the parent's delivery; those of agents that have one already are left out. Gives the new ones."""
+        ...
+
+    def lineage(self, tracks: Sequence[Track], actor: str | None, repository: str | None) -> tuple[Link, ...] | None:
+        """The runs that caused an event, the latest last; empty if a person or another program did.
+
+        Nothing while it cannot be told: an effect of ours in that repository is on its way, and may be what the event is about.
+        """
         ...
 
     def ready(self, delivery_id: str) -> list[RunRecord]:
         """The delivery's runs that wait for nothing."""
         ...
 
-    def start(self, run_id: str, attempt: int | None, worker: str | None) -> Work | None:
-        """Begin an attempt; nothing if another one holds the run or it was stopped. Without a number it is the next one."""
+    def start(self, run_id: str, attempt: int | None, worker: str | None, budgets: Budgets | None = None) -> Work | None:
+        """Begin an attempt; nothing if another one holds the run or it was stopped.
+
+        Without a number it is the next one, and what a queue would have asked is asked here: pauses and budgets.
+        """
         ...
 
     def save_run(self, run: RunRecord) -> None:
@@ -360,8 +408,11 @@ class Store(Protocol):
         """Keep a run's proposals with their verdicts."""
         ...
 
-    def begin_effect(self, key: str, run: RunRecord, proposal_id: str, entry: Entry) -> None:
-        """Log the intent, durably, before anything happens."""
+    def begin_effect(self, key: str, run: RunRecord, proposal_id: str, actor: str, entry: Entry) -> None:
+        """Log the intent, durably, before anything happens. `actor` is the account that will do it.
+
+        Raises `PotatoError` with code `paused` while a pause keeps effects back.
+        """
         ...
 
     def finish_effect(self, key: str, effect: Effect, entry: Entry) -> None:

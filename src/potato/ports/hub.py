@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from potato.core.admission import Admitted, Snapshot
 from potato.ports import Delivery, Entry, HeadReport, RunRecord
+from potato.ports.control import GuardState, Pause, Spent
 
 DeliveryState = Literal["accepted", "deciding", "decided", "ignored", "rejected"]
 """`ignored` matches no rule; `rejected` could not be decided, and says why."""
@@ -173,12 +174,16 @@ class AgentState:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The hub at one moment."""
+    """The hub at one moment. `stopped` are runs that loops or budgets cut, and those that wait for people."""
 
     agents: Sequence[AgentState]
     processes: Sequence[Process]
     undecided: int
     states: Mapping[str, int] = field(default_factory=dict[str, int])
+    pauses: Sequence[Pause] = ()
+    guards: Sequence[GuardState] = ()
+    spent: Sequence[Spent] = ()
+    stopped: Sequence[RunRecord] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `status --json`."""
@@ -187,6 +192,10 @@ class Overview:
             "processes": [{name: getattr(process, name) for name in process.__slots__} for process in self.processes],
             "undecided": self.undecided,
             "runs": dict(self.states),
+            "pauses": [pause.as_json() for pause in self.pauses],
+            "guards": [guard.as_json() for guard in self.guards],
+            "spent": [spent.as_json() for spent in self.spent],
+            "stopped": [run.as_json() for run in self.stopped],
         }
 
 
@@ -286,4 +295,41 @@ class Configs(Protocol):
 
     def read(self, digest: str) -> tuple[str, Mapping[str, bytes]] | None:
         """The config's own path within its files, and these."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to say on a subject, once. `delivery` and `run_id` are what it is about."""
+
+    repository: str
+    number: int
+    topic: str
+    text: str
+    delivery: Delivery
+    run_id: str
+    attempts: int = 0
+
+
+class StatusPage(Protocol):
+    """What a forge's operators say of it."""
+
+    async def incident(self, url: str) -> str | None:
+        """What is wrong, if something is that matters. Raises `PotatoError` when it does not answer or nobody understands it."""
+        ...
+
+
+class Notices(Protocol):
+    """What is to be said on pull requests and issues."""
+
+    def due(self, limit: int, lease_s: float) -> list[Notice]:
+        """Take some; nobody else gets them within the lease."""
+        ...
+
+    def said(self, notice: Notice, actor: str, tracks: tuple[str, ...]) -> None:
+        """It stands there, under this account."""
+        ...
+
+    def unsaid(self, notice: Notice, delay_s: float, problem: str) -> None:
+        """Try later."""
         ...

@@ -17,6 +17,7 @@ from potato.store.packed import pack
 from potato.store.runs import UNFINISHED
 
 _PRUNED: Final = 500
+_DAYS_KEPT: Final = 400
 
 
 class SqlInbox:
@@ -98,9 +99,16 @@ class SqlInbox:
             ids = sorted({*ids} - {row.delivery_id for row in tx.rows(busy)})
             runs = select(t.run.c.id).where(t.run.c.delivery_id.in_(ids))
             tx.execute(delete(t.effect).where(t.effect.c.run_id.in_(runs)))
+            tx.execute(delete(t.trace).where(t.trace.c.run_id.in_(runs)))
+            tx.execute(delete(t.reservation).where(t.reservation.c.run_id.in_(runs)))
+            tx.execute(delete(t.notice).where(t.notice.c.run_id.in_(runs)))
+            proposals = select(t.proposal.c.id).where(t.proposal.c.run_id.in_(runs))
+            tx.execute(delete(t.approval).where(t.approval.c.proposal_id.in_(proposals)))
             tx.execute(delete(t.proposal).where(t.proposal.c.run_id.in_(runs)))
             for table in (t.run, t.decision, t.delivery):
                 tx.execute(delete(table).where(table.c.delivery_id.in_(ids)))
+            last_day = (tx.now - timedelta(days=_DAYS_KEPT)).date().isoformat()
+            tx.execute(delete(t.budget).where(t.budget.c.period != "", t.budget.c.period < last_day))
             long_ago = (t.head_report.c.wanted <= t.head_report.c.posted, t.head_report.c.not_before < tx.time - older_than_s)
             tx.execute(delete(t.head_report).where(*long_ago))
             tx.execute(delete(t.flow).where(t.flow.c.tag <= select(t.admission.c.virtual).scalar_subquery()))

@@ -14,7 +14,7 @@ from potato.ports.hub import Arrival
 from potato.store import tables as t
 from potato.store.database import Database
 from potato.store.inbox import accept
-from potato.store.runs import record, with_proposals
+from potato.store.runs import as_shown, record, waiting_lanes, with_proposals
 
 _TAKEN_S = 30.0
 _HOPELESS = 60
@@ -46,7 +46,9 @@ class SqlReports:
         """See the port."""
         about = (t.run.c.repository == repository, t.run.c.head_sha == head_sha)
         with self._database.reading() as tx:
-            return with_proposals(tx, [record(row) for row in tx.rows(select(t.run).where(*about).order_by(t.run.c.created_at))])
+            lanes = waiting_lanes(tx)
+            rows = tx.rows(select(t.run).where(*about).order_by(t.run.c.created_at))
+            return with_proposals(tx, [as_shown(record(row), row, lanes) for row in rows])
 
     def told(self, report: HeadReport, version: int) -> None:
         """See the port."""

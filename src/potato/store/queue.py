@@ -6,18 +6,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from potato.core.admission import Admitted, Lane, Slots, Snapshot
+from potato.core.budget import FOREVER, Budgets, Scope
 from potato.ports import Pass, RunRecord
 from potato.ports.hub import AgentState, Overview
 from potato.store import tables as t
 from potato.store.database import Database, Transaction
+from potato.store.notices import say
 from potato.store.roster import process_of
-from potato.store.runs import UNFINISHED, Runs, Tell, lock_queue, one, refresh_lane
+from potato.store.runs import UNFINISHED, Runs, Tell, lock_queue, one, record, refresh_lane
+from potato.store.spending import reserve, spent
+from potato.store.switch import active_pauses, as_hold, guard_states, pauses_with_counts
 
 MAX_LANES: Final = 20_000
 _ANEW_S: Final = 1.0
+_TOLD: Final = 200
+_SHOWN: Final = 20
 Enqueue = Callable[[Connection, str, int, str], None]
 
 
@@ -29,12 +35,13 @@ class SqlQueue:
     """
 
     def __init__(self, database: Database, tell: Tell, passage: Pass, enqueue: Enqueue, rates: Mapping[str, tuple[int, float]],
-                 cooldowns: Mapping[str, float]) -> None:  # fmt: skip
+                 cooldowns: Mapping[str, float], budgets: Budgets | None = None) -> None:  # fmt: skip
         self._database = database
         self._runs = Runs(tell, passage, queue=True)
         self._enqueue = enqueue
         self._rates = rates
         self._cooldowns = cooldowns
+        self._budgets = budgets or Budgets()
         self._seen: tuple[Any, ...] = ()
         self._seen_at = 0.0
 
@@ -57,13 +64,23 @@ class SqlQueue:
                     released += [release] if release else []
                     virtual = max(virtual, admitted.lane.head)
                 else:
-                    why = (t.lane.c.id == admitted.lane.id, t.lane.c.blocked_by != admitted.blocked_by)
-                    tx.execute(update(t.lane).where(*why).values(blocked_by=admitted.blocked_by))
+                    self._wait(tx, admitted.lane.id, admitted.blocked_by, held=admitted.held)
             if released:
                 tx.execute(update(t.admission).values(virtual=virtual))
             else:
                 self._seen, self._seen_at = self._fingerprint(tx), time.monotonic()
             return released
+
+    def _wait(self, tx: Transaction, lane: int, reason: str, *, held: bool) -> None:
+        """Say why a lane waits; where it is held or let go, on the commits too."""
+        why = (t.lane.c.id == lane, or_(t.lane.c.blocked_by != reason, t.lane.c.held != int(held)))
+        before = tx.scalar(select(t.lane.c.held).where(*why))
+        if before is None:
+            return
+        tx.execute(update(t.lane).where(*why).values(blocked_by=reason, held=int(held)))
+        if held or before:
+            for row in tx.rows(select(t.run).where(t.run.c.lane == lane, t.run.c.tag.is_not(None)).order_by(t.run.c.tag).limit(_TOLD)):
+                self._runs.report(tx, record(row))
 
     def _anything(self, tx: Transaction) -> bool:
         due = t.run.c.not_before <= tx.time
@@ -79,7 +96,8 @@ class SqlQueue:
         busy = select(func.count(), func.max(t.run.c.started_at)).where(t.run.c.worker.is_not(None))
         waiting = select(func.count(), func.sum(t.lane.c.waiting)).where(t.lane.c.head.is_not(None))
         slots = select(func.count(), func.sum(t.worker.c.slots)).where(t.worker.c.state == "live")
-        return tuple(tuple(tx.rows(query)[0]) for query in (busy, waiting, slots))
+        paused = select(func.count(), func.count(t.pause.c.ended_at))
+        return tuple(tuple(tx.rows(query)[0]) for query in (busy, waiting, slots, paused))
 
     def _snapshot(self, tx: Transaction) -> Snapshot:
         busy = tx.rows(select(t.run.c.worker, t.run.c.repository, t.run.c.agent).where(t.run.c.worker.is_not(None)))
@@ -93,11 +111,12 @@ class SqlQueue:
             for row in tx.rows(select(t.lane).where(t.lane.c.head.is_not(None)).order_by(t.lane.c.head).limit(MAX_LANES))
         ]
         started = {agent: _started(tx, agent, period_s) for agent, (_, period_s) in self._rates.items()}
-        return Snapshot(lanes, workers, [(row.repository or "", row.agent) for row in busy], started)
+        holds = [as_hold(pause) for pause in active_pauses(tx)]
+        return Snapshot(lanes, workers, [(row.repository or "", row.agent) for row in busy], started, holds)
 
     def _release(self, tx: Transaction, lane: Lane, worker: str) -> tuple[str, int, str] | None:
         """The head of the lane goes to the worker, as its next attempt; nothing if its agent cools down."""
-        columns = (t.run.c.id, t.run.c.attempts, t.run.c.agent, t.run.c.repository, t.run.c.number)
+        columns = (t.run.c.id, t.run.c.attempts, t.run.c.agent, t.run.c.repository, t.run.c.number, t.run.c.judged)
         first = select(*columns).where(t.run.c.lane == lane.id, t.run.c.tag == lane.head).limit(1)
         row = tx.connection.execute(first).one()
         rest_s = self._cooldowns.get(lane.agent, 0.0) and self._cooling(tx, row, self._cooldowns[lane.agent])
@@ -107,11 +126,25 @@ class SqlQueue:
             tx.execute(update(t.run).where(t.run.c.id == row.id).values(**waits))
             return None
         attempt = int(row.attempts) + 1
+        short = reserve(tx, self._budgets, row, attempt)
+        if short:
+            self._over_budget(tx, lane, row.id, *short)
+            return None
         held = {"ready": 0, "tag": None, "worker": worker, "attempts": attempt, "started_at": tx.time}
         tx.execute(update(t.run).where(t.run.c.id == row.id).values(**held))
         refresh_lane(tx, lane.id)
         self._enqueue(tx.connection, row.id, attempt, worker)
         return row.id, attempt, worker
+
+    def _over_budget(self, tx: Transaction, lane: Lane, run_id: str, scope: Scope, reason: str) -> None:
+        """What is spent for ever blocks the run; what is spent for today holds its lane until tomorrow."""
+        if scope.period != FOREVER:
+            self._wait(tx, lane.id, f"{reason}; again at 00:00 UTC", held=True)
+            return
+        run = one(tx, run_id)
+        if run is not None:
+            say(tx, run, f"budget:{scope.key}", reason)
+            self._runs.end(tx, run, "blocked", reason)
 
     def _cooling(self, tx: Transaction, row: Any, cooldown_s: float) -> float:  # noqa: ANN401 - a row
         """Seconds until the agent may start on this subject again. A start in the future means that the clock went back."""
@@ -141,12 +174,31 @@ class SqlQueue:
             waiting = select(func.count()).select_from(t.delivery).where(t.ACCEPTED)
             deciding = select(func.count()).select_from(t.delivery).where(t.delivery.c.hub.is_not(None))
             processes = [process_of(row) for row in tx.rows(select(t.worker).order_by(t.worker.c.kind, t.worker.c.id))]
-            return Overview(_agents(tx), processes, int(tx.scalar(waiting)) + int(tx.scalar(deciding)), states)
+            held = select(func.count()).select_from(t.run.join(t.lane, t.run.c.lane == t.lane.c.id))
+            count = int(tx.scalar(held.where(t.run.c.tag.is_not(None), t.lane.c.held == 1)))
+            if count:
+                states["queued"], states["held"] = states.get("queued", 0) - count, states.get("held", 0) + count
+            return Overview(
+                _agents(tx), processes, int(tx.scalar(waiting)) + int(tx.scalar(deciding)),
+                {state: number for state, number in states.items() if number}, pauses_with_counts(tx), guard_states(tx),
+                spent(tx, tx.now.date().isoformat()), _stopped(tx),
+            )  # fmt: skip
 
 
 def _started(tx: Transaction, agent: str, period_s: float) -> int:
     recent = select(func.count()).select_from(t.run).where(t.run.c.agent == agent, t.run.c.started_at > tx.time - period_s)
     return int(tx.scalar(recent))
+
+
+def _stopped(tx: Transaction) -> list[RunRecord]:
+    """The latest runs that loops or budgets cut, and those that wait for people."""
+    cut = (
+        (t.run.c.state == "blocked")
+        & (t.run.c.attempts == 0)
+        & (t.run.c.reason.like("loop:%") | t.run.c.reason.like("no progress:%") | t.run.c.reason.like("budget of%"))
+    )
+    waiting = t.run.c.state == "awaiting_approval"
+    return [record(row) for row in tx.rows(select(t.run).where(cut | waiting).order_by(t.run.c.updated_at.desc()).limit(_SHOWN))]
 
 
 def _agents(tx: Transaction) -> list[AgentState]:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from potato.core.admission import next_tag
+from potato.core.lineage import Caps, no_progress, too_deep
 from potato.core.run import TERMINAL, State
-from potato.ports import Effect, Entry, Pass, ProposalRecord, RunRecord
+from potato.ports import Effect, Entry, Pass, ProposalRecord, RunRecord, Usage
 from potato.store import tables as t
 from potato.store.database import Transaction, names, to_json
+from potato.store.lineage import from_links, links
+from potato.store.notices import say
+from potato.store.spending import settle
 
 UNFINISHED: Final[tuple[State, ...]] = ("queued", "held", "awaiting_approval", "running", "applying")
 RESTING: Final = frozenset[str]({*TERMINAL, "held", "awaiting_approval"})
 Tell = Callable[[RunRecord], Entry]
+_NEVER_RAN: Final = ("blocked", "superseded", "cancelled", "expired")
 
 
 def values(run: RunRecord) -> dict[str, Any]:
@@ -31,6 +36,7 @@ def values(run: RunRecord) -> dict[str, Any]:
         "created_at": run.created_at.isoformat(), "updated_at": run.updated_at.isoformat(), "attempts": run.attempts,
         "summary": run.summary, "warnings": to_json(run.warnings), "log": run.log, "config_digest": run.config_digest,
         "head_sha": run.head_sha, "occurred_at": run.occurred_at, "after": to_json(run.after),
+        "actor": run.actor, "depth": len(run.lineage), "lineage": from_links(run.lineage), "expires_at": run.expires_at,
     }  # fmt: skip
 
 
@@ -42,7 +48,8 @@ def record(row: Any) -> RunRecord:  # noqa: ANN401 - a row
         updated_at=datetime.fromisoformat(row.updated_at), attempts=row.attempts, summary=row.summary, warnings=names(row.warnings),
         log=row.log, config_digest=row.config_digest, head_sha=row.head_sha, occurred_at=row.occurred_at, after=names(row.after),
         delay_s=row.delay_s, worker=row.worker, judged=bool(row.judged),
-        stop=(row.stop_state, row.stop_reason or "") if row.stop_state else None,
+        stop=(row.stop_state, row.stop_reason or "") if row.stop_state else None, actor=row.actor, lineage=links(row.lineage),
+        usage=Usage(row.tokens, row.micros) if row.tokens or row.micros else None, expires_at=row.expires_at,
     )  # fmt: skip
 
 
@@ -81,8 +88,19 @@ class Runs:
         self._passage = passage
         self._queue = queue
 
-    def add(self, tx: Transaction, run: RunRecord) -> RunRecord:
-        """A new run, perhaps superseded at once; whatever it supersedes is stopped."""
+    def add_all(self, tx: Transaction, runs: Sequence[RunRecord], caps: Caps) -> list[RunRecord]:
+        """New runs of one delivery. Those that wait for a guard that rests already are freed or stopped with it."""
+        added = [self.add(tx, run, caps) for run in runs]
+        for run in added:
+            if run.state in RESTING:
+                changed = {one.id: one for one in self.release_waiting(tx, run)}
+                added = [changed.get(one.id, one) for one in added]
+        return added
+
+    def add(self, tx: Transaction, run: RunRecord, caps: Caps) -> RunRecord:
+        """A new run, perhaps cut or superseded at once; whatever it supersedes is stopped."""
+        if run.state == "queued":
+            run = self._cut(tx, run, caps)
         if run.state == "queued" and run.number is not None and run.head_sha is not None:
             run = self._supersede(tx, run)
         tx.connection.execute(insert(t.run).values(**values(run), delay_s=run.delay_s))
@@ -91,6 +109,31 @@ class Runs:
             self.make_ready(tx, run, run.delay_s)
         self.report(tx, run)
         return run
+
+    def _cut(self, tx: Transaction, run: RunRecord, caps: Caps) -> RunRecord:
+        """The run, blocked if its chain is too long or its agent goes round in circles; said once on the subject."""
+        reason = too_deep(run.lineage, run.agent, caps)
+        topic = f"loop:{run.lineage[0].run_id}" if reason else ""
+        if reason is None:
+            reason = no_progress(self._ran(tx, run), run.agent, run.head_sha, caps)
+            topic = f"no-progress:{run.agent}:{run.head_sha or ''}"
+        if reason is None:
+            return run
+        blocked = replace(run, state="blocked", reason=reason)
+        say(tx, blocked, topic, reason)
+        return blocked
+
+    def _ran(self, tx: Transaction, run: RunRecord) -> int:
+        """How often the agent ran, or is about to, on the commit; without one, on the subject within a day."""
+        same = [t.run.c.agent == run.agent, t.run.c.repository == run.repository, t.run.c.state.notin_(_NEVER_RAN)]
+        same.append(t.run.c.number == run.number if run.number is not None else t.run.c.number.is_(None))
+        if run.head_sha is not None:
+            same.append(t.run.c.head_sha == run.head_sha)
+        elif run.number is not None:
+            same += [t.run.c.head_sha.is_(None), t.run.c.created_at > (tx.now - timedelta(days=1)).isoformat()]
+        else:
+            return 0
+        return int(tx.scalar(select(func.count()).select_from(t.run).where(*same)))
 
     def make_ready(self, tx: Transaction, run: RunRecord, delay_s: float = 0.0) -> None:
         """It waits for nothing but a time, and then for a slot."""
@@ -137,7 +180,7 @@ class Runs:
     def change(self, tx: Transaction, run: RunRecord, where: ColumnElement[bool], **more: Any) -> bool:  # noqa: ANN401 - columns
         """Update, log and report it if `where` holds."""
         shape = values(run)
-        fixed = ("id", "delivery_id", "agent", "created_at", "attempts")
+        fixed = ("id", "delivery_id", "agent", "created_at", "attempts", "actor", "depth", "lineage")
         kept = {name: value for name, value in shape.items() if name not in fixed}
         if not tx.execute(update(t.run).where(t.run.c.id == run.id, where).values(**kept, **more)):
             return False
@@ -150,6 +193,7 @@ class Runs:
         ended = replace(run, state=state, reason=reason, updated_at=tx.now)
         self.leave_lane(tx, run.id)
         if self.change(tx, ended, t.run.c.worker.is_(None), finished_at=tx.time):
+            settle(tx, run.id, run.usage)
             self.release_waiting(tx, ended)
         return ended
 
@@ -157,6 +201,7 @@ class Runs:
         """End a run that was stopped while a worker had it; gives it and what changed with it."""
         ended = replace(run, state=stop[0], reason=stop[1], updated_at=tx.now)
         self.change(tx, ended, t.run.c.id == run.id, worker=None, ready=0, finished_at=tx.time, stop_state=None)
+        settle(tx, run.id, run.usage)
         return [ended, *self.release_waiting(tx, ended)]
 
     def release_waiting(self, tx: Transaction, guard: RunRecord) -> list[RunRecord]:
@@ -214,6 +259,20 @@ class Runs:
         tx.last["report", run.repository, run.head_sha] = partial(tx.connection.execute, noted)
 
 
+def waiting_lanes(tx: Transaction) -> dict[int, tuple[str, bool]]:
+    """Lanes that wait for something -> why, and whether they are held."""
+    columns = (t.lane.c.id, t.lane.c.blocked_by, t.lane.c.held)
+    return {row.id: (row.blocked_by, bool(row.held)) for row in tx.rows(select(*columns).where(t.lane.c.blocked_by != ""))}
+
+
+def as_shown(run: RunRecord, row: Any, lanes: Mapping[int, tuple[str, bool]]) -> RunRecord:  # noqa: ANN401 - a row
+    """A run as people see it: one that waits says for what."""
+    if row.tag is None or row.lane not in lanes:
+        return run
+    why, held = lanes[row.lane]
+    return replace(run, state="held", reason=why) if held else replace(run, reason=f"waits: {why}")
+
+
 def outstanding(tx: Transaction, agents: Sequence[str]) -> dict[str, tuple[int, bool]]:
     """How much each agent has to do, and whether it is healthy."""
     held = select(t.run.c.agent, func.count()).where(t.run.c.worker.is_not(None), t.run.c.agent.in_(agents))
@@ -236,4 +295,4 @@ def refresh_lane(tx: Transaction, lane: int) -> None:
     if head is None:
         tx.execute(delete(t.lane).where(t.lane.c.id == lane))
     else:
-        tx.execute(update(t.lane).where(t.lane.c.id == lane).values(head=head, waiting=t.lane.c.waiting - 1))
+        tx.execute(update(t.lane).where(t.lane.c.id == lane).values(head=head, waiting=t.lane.c.waiting - 1, held=0, blocked_by=""))

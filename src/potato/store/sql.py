@@ -8,8 +8,11 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, insert, select, update
 
+from potato.core.budget import Budgets
 from potato.core.canonical import canonical, digest_bytes
 from potato.core.event import Facts
+from potato.core.hold import held_by
+from potato.core.lineage import Caps, Link, Track
 from potato.core.record import recorded_facts
 from potato.core.run import State, may_become
 from potato.core.strict_json import parse_object
@@ -17,7 +20,10 @@ from potato.errors import PotatoError
 from potato.ports import Delivery, Effect, Entry, Fenced, Pass, Plan, RunRecord, Work
 from potato.store import tables as t
 from potato.store.database import Database, Transaction, to_json
-from potato.store.runs import Runs, Tell, lock_queue, one, outstanding, record, with_proposals
+from potato.store.lineage import chain, leave
+from potato.store.runs import Runs, Tell, as_shown, lock_queue, one, outstanding, record, waiting_lanes, with_proposals
+from potato.store.spending import reserve, settle
+from potato.store.switch import active_pauses, as_hold, paused_at_gate
 
 
 class SqlStore:
@@ -57,15 +63,20 @@ class SqlStore:
             tx.execute(update(t.delivery).where(t.delivery.c.delivery_id == plan.delivery_id).values(**done))
             tx.entries.append(plan.entry)
             loads = outstanding(tx, sorted(plan.equals)) if plan.equals else {}
-            return [self._runs.add(tx, run) for run in plan.runs(loads)]
+            return self._runs.add_all(tx, plan.runs(loads), plan.caps)
 
-    def add_runs(self, parent: RunRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    def add_runs(self, parent: RunRecord, runs: Sequence[RunRecord], caps: Caps) -> list[RunRecord]:
         """See the port."""
         with self._database.transaction() as tx:
             lock_queue(tx)
             self._hold(tx, parent)
             there = {row.agent for row in tx.rows(select(t.run.c.agent).where(t.run.c.delivery_id == parent.delivery_id))}
-            return [self._runs.add(tx, run) for run in runs if run.agent not in there]
+            return self._runs.add_all(tx, [run for run in runs if run.agent not in there], caps)
+
+    def lineage(self, tracks: Sequence[Track], actor: str | None, repository: str | None) -> tuple[Link, ...] | None:
+        """See the port."""
+        with self._database.reading() as tx:
+            return chain(tx, tracks, actor, repository)
 
     def ready(self, delivery_id: str) -> list[RunRecord]:
         """See the port."""
@@ -73,7 +84,7 @@ class SqlStore:
         with self._database.reading() as tx:
             return [record(row) for row in tx.rows(select(t.run).where(*waiting).order_by(t.run.c.created_at))]
 
-    def start(self, run_id: str, attempt: int | None, worker: str | None) -> Work | None:
+    def start(self, run_id: str, attempt: int | None, worker: str | None, budgets: Budgets | None = None) -> Work | None:
         """See the port."""
         with self._database.transaction() as tx:
             lock_queue(tx)
@@ -86,10 +97,22 @@ class SqlStore:
                 self._runs.end_stopped(tx, run, run.stop)
                 return None
             number = attempt or run.attempts + 1
+            if attempt is None and (hindered := self._hindrance(tx, run, number, budgets)):
+                self._runs.end(tx, run, *hindered)
+                return None
             started = replace(run, attempts=number, state="running", reason=f"attempt {number}", updated_at=tx.now)
             begun = {"attempts": number, "ready": 0, "started_at": tx.time}
             self._runs.change(tx, started, t.run.c.attempts == run.attempts, **begun)
             return self._work(tx, started)
+
+    @staticmethod
+    def _hindrance(tx: Transaction, run: RunRecord, attempt: int, budgets: Budgets | None) -> tuple[State, str] | None:
+        """What keeps a run from starting where there is no queue: a pause holds it, a budget blocks it."""
+        hold = held_by(run.repository or "", run.agent, [as_hold(pause) for pause in active_pauses(tx)])
+        if hold is not None:
+            return "held", hold.said()
+        short = reserve(tx, budgets, run, attempt) if budgets else None
+        return ("blocked", short[1]) if short else None
 
     def _work(self, tx: Transaction, run: RunRecord) -> Work:
         kept = tx.rows(select(t.delivery).where(t.delivery.c.delivery_id == run.delivery_id))[0]
@@ -115,6 +138,7 @@ class SqlStore:
         with self._database.transaction() as tx:
             lock_queue(tx)
             self._change(tx, run, worker=None, ready=0, finished_at=tx.time, stop_state=None)
+            settle(tx, run.id, run.usage)
             if run.attempts:
                 self._health(tx, run)
             return self._runs.release_waiting(tx, run)
@@ -157,8 +181,18 @@ class SqlStore:
         with self._database.transaction() as tx:
             self._hold(tx, run)
             tx.execute(
-                update(t.run).where(t.run.c.id == run.id).values(judged=1, summary=run.summary, warnings=to_json(run.warnings), log=run.log)
+                update(t.run)
+                .where(t.run.c.id == run.id)
+                .values(
+                    judged=1,
+                    summary=run.summary,
+                    warnings=to_json(run.warnings),
+                    log=run.log,
+                    tokens=run.usage.tokens if run.usage else 0,
+                    micros=run.usage.micros if run.usage else 0,
+                )
             )
+            settle(tx, run.id, run.usage)
             if run.proposals:
                 tx.connection.execute(insert(t.proposal), [{
                     "id": item.id, "run_id": run.id, "kind": item.kind, "args": to_json(item.args), "verdict": item.verdict,
@@ -166,12 +200,17 @@ class SqlStore:
                 } for item in run.proposals])  # fmt: skip
             tx.entries += entries
 
-    def begin_effect(self, key: str, run: RunRecord, proposal_id: str, entry: Entry) -> None:
+    def begin_effect(self, key: str, run: RunRecord, proposal_id: str, actor: str, entry: Entry) -> None:
         """See the port."""
         with self._database.transaction() as tx:
             self._hold(tx, run)
-            row = {"key": key, "run_id": run.id, "proposal_id": proposal_id, "state": "intended", "detail": "", "at": tx.now.isoformat()}
-            tx.execute(tx.upsert(t.effect).values(row).on_conflict_do_nothing())
+            hold = paused_at_gate(tx, run)
+            if hold is not None:
+                raise PotatoError("paused", f"{hold.said()}.")
+            row = {"key": key, "run_id": run.id, "proposal_id": proposal_id, "state": "intended", "detail": "",
+                   "at": tx.now.isoformat(), "actor": actor, "begun_at": tx.time}  # fmt: skip
+            again = {"begun_at": tx.time, "actor": actor}
+            tx.execute(tx.upsert(t.effect).values(row).on_conflict_do_update(index_elements=["key"], set_=again))
             tx.entries.append(entry)
 
     def _hold(self, tx: Transaction, run: RunRecord) -> None:
@@ -185,28 +224,28 @@ class SqlStore:
         with self._database.transaction() as tx:
             done = {"state": effect.state, "detail": effect.detail, "url": effect.url, "at": tx.now.isoformat()}
             tx.execute(update(t.effect).where(t.effect.c.key == key).values(**done))
+            if effect.tracks:
+                row = tx.connection.execute(select(t.effect.c.run_id, t.effect.c.actor).where(t.effect.c.key == key)).one()
+                leave(tx, row.run_id, key, row.actor, effect.tracks)
             tx.entries.append(entry)
 
     def runs(self, limit: int | None = None) -> list[RunRecord]:
         """See the port."""
         query = select(t.run).order_by(t.run.c.created_at.desc(), t.run.c.id).limit(limit)
-        blocked = select(t.lane.c.id, t.lane.c.blocked_by).where(t.lane.c.blocked_by != "")
         with self._database.reading() as tx:
             rows = tx.rows(query)
-            why = {row.id: row.blocked_by for row in tx.rows(blocked)}
+            lanes = waiting_lanes(tx)
         try:
-            found = [record(row) for row in rows]
+            return [as_shown(record(row), row, lanes) for row in rows]
         except (ValueError, TypeError) as error:
             raise PotatoError("database-unusable", f"a stored run is not readable ({type(error).__name__}).") from None
-        for run, row in zip(found, rows, strict=True):
-            if row.tag is not None and row.lane in why:
-                run.reason = f"waits: {why[row.lane]}"
-        return found
 
     def runs_of(self, delivery_id: str) -> list[RunRecord]:
         """See the port."""
+        query = select(t.run).where(t.run.c.delivery_id == delivery_id).order_by(t.run.c.created_at)
         with self._database.reading() as tx:
-            return self._of(tx, delivery_id)
+            lanes = waiting_lanes(tx)
+            return with_proposals(tx, [as_shown(record(row), row, lanes) for row in tx.rows(query)])
 
     def _of(self, tx: Transaction, delivery_id: str) -> list[RunRecord]:
         query = select(t.run).where(t.run.c.delivery_id == delivery_id).order_by(t.run.c.created_at)

@@ -93,6 +93,13 @@ run: Final = Table(
     Column("judged", Integer, nullable=False, server_default="0"),
     Column("stop_state", String(20)),
     Column("stop_reason", Text),
+    # where it comes from, and what it used
+    Column("actor", String(100)),
+    Column("depth", Integer, nullable=False, server_default="0"),
+    Column("lineage", Text, nullable=False, server_default="[]"),
+    Column("tokens", BigInteger, nullable=False, server_default="0"),
+    Column("micros", BigInteger, nullable=False, server_default="0"),
+    Column("expires_at", Double),
     Index("run_in_lane", "lane", "tag", sqlite_where=text("tag IS NOT NULL"), postgresql_where=text("tag IS NOT NULL")),
     Index("run_of_worker", "worker", sqlite_where=text("worker IS NOT NULL"), postgresql_where=text("worker IS NOT NULL")),
     Index("run_due", "not_before", sqlite_where=text("not_before IS NOT NULL"), postgresql_where=text("not_before IS NOT NULL")),
@@ -100,6 +107,7 @@ run: Final = Table(
           postgresql_where=text("state = 'queued' AND ready = 0")),
     Index("run_subject", "repository", "number", "agent"),
     Index("run_agent_started", "agent", "started_at"),
+    Index("run_expiring", "expires_at", sqlite_where=text("expires_at IS NOT NULL"), postgresql_where=text("expires_at IS NOT NULL")),
 )  # fmt: skip
 proposal: Final = Table(
     "proposal",
@@ -122,7 +130,10 @@ effect: Final = Table(
     Column("detail", Text, nullable=False),
     Column("url", Text),
     Column("at", _TIME, nullable=False),
-)
+    Column("actor", String(100), nullable=False, server_default=""),
+    Column("begun_at", Double, nullable=False, server_default="0"),
+    Index("effect_begun", "begun_at", sqlite_where=text("state = 'intended'"), postgresql_where=text("state = 'intended'")),
+)  # fmt: skip
 lane: Final = Table(
     "lane",
     metadata,
@@ -133,10 +144,14 @@ lane: Final = Table(
     Column("head", Double),
     Column("waiting", Integer, nullable=False),
     Column("blocked_by", Text, nullable=False, server_default=""),
+    Column("held", Integer, nullable=False, server_default="0"),
     Index("lane_key", "repository", "agent", "priority", unique=True),
     Index("lane_waiting", "head", sqlite_where=text("head IS NOT NULL"), postgresql_where=text("head IS NOT NULL")),
 )
-"""Runs of one repository, agent and priority that wait for a slot; `head` is the least tag among them."""
+"""Runs of one repository, agent and priority that wait for a slot; `head` is the least tag among them.
+
+`held` says that a guard, a pause or a budget keeps them.
+"""
 
 flow: Final = Table(
     "flow",
@@ -214,3 +229,109 @@ mark: Final = Table(
     Column("at", Double, nullable=False),
 )
 """Positions of the background jobs: the next time of a schedule, the last delivery looked at."""
+
+trace: Final = Table(
+    "trace",
+    metadata,
+    Column("key", String(300), primary_key=True),
+    Column("effect_key", String(100), nullable=False),
+    Column("run_id", String(80), nullable=False, index=True),
+    Column("actor", String(100), nullable=False),
+    Column("at", Double, nullable=False),
+)
+"""What effects left on the forge (a comment, a commit, a label), by which an event finds the run that caused it."""
+
+notice: Final = Table(
+    "notice",
+    metadata,
+    Column("repository", _REPOSITORY, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("topic", String(200), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("delivery_id", String(200), nullable=False),
+    Column("run_id", String(80), nullable=False),
+    Column("posted", Integer, nullable=False, server_default="0"),
+    Column("not_before", Double, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("problem", Text, nullable=False, server_default=""),
+    Index("notice_due", "not_before", sqlite_where=text("posted = 0"), postgresql_where=text("posted = 0")),
+)
+"""What is said on a pull request or issue, once for each topic."""
+
+pause: Final = Table(
+    "pause",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("repository", _REPOSITORY),
+    Column("agent", String(80)),
+    Column("mode", String(10), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("until", Double),
+    Column("ended_at", _TIME),
+    Column("ended_by", String(200)),
+)
+override: Final = Table(
+    "override",
+    metadata,
+    Column("guard", String(80), primary_key=True),
+    Column("by", String(200), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("until", Double, nullable=False),
+)
+"""Guards that a person has set aside for a time."""
+
+guard_state: Final = Table(
+    "guard_state",
+    metadata,
+    Column("guard", String(80), primary_key=True),
+    Column("holds", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", _TIME, nullable=False),
+    Column("until", Double),
+)
+ci_outcome: Final = Table(
+    "ci_outcome",
+    metadata,
+    Column("id", String(300), primary_key=True),
+    Column("repository", _REPOSITORY, nullable=False),
+    Column("at", Double, nullable=False, index=True),
+    Column("outcome", String(20), nullable=False),
+)
+"""How workflow runs ended: `ok`, `own` (the code's fault), or a class of infrastructure failure."""
+
+budget: Final = Table(
+    "budget",
+    metadata,
+    Column("scope", String(300), primary_key=True),
+    Column("period", String(10), primary_key=True),
+    Column("runs", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("micros", BigInteger, nullable=False),
+)
+"""What is spent or reserved, by scope and UTC day (no day: for ever)."""
+
+reservation: Final = Table(
+    "reservation",
+    metadata,
+    Column("run_id", String(80), primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("scopes", Text, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("micros", BigInteger, nullable=False),
+    Column("open", Integer, nullable=False),
+)
+approval: Final = Table(
+    "approval",
+    metadata,
+    Column("proposal_id", String(100), primary_key=True),
+    Column("approver", String(100), primary_key=True),
+    Column("answer", String(10), nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("source", String(300), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("used", Integer, nullable=False, server_default="0"),
+)
+"""What people answered to a proposal, bound to its digest."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from potato.core.approval import Standing
 from potato.core.event import Event, Facts, Subject
 from potato.core.proposal import Action
 from potato.core.value import Value
@@ -49,6 +50,7 @@ class FakeForge:
     kind: str = "fake"
     out_of_date: str | None = None
     reports: list[HeadReport] = field(default_factory=list[HeadReport])
+    people: Mapping[str, Standing] = field(default_factory=dict[str, Standing])
 
     async def fetch_facts(self, event: Event, needs: frozenset[str]) -> Facts:  # noqa: ARG002 - the port's face
         """The given fields, whatever is needed."""
@@ -65,6 +67,18 @@ class FakeForge:
             return Effect("unchanged", "done before")
         self.applied.append((agent, action))
         return Effect("applied", "done")
+
+    async def whoami(self) -> str:
+        """A made-up account."""
+        return "potato[bot]"
+
+    async def standing(self, repository: str, login: str, teams: frozenset[str]) -> Standing:  # noqa: ARG002 - the port's face
+        """As given in `people`; nobody else has rights."""
+        return self.people.get(login, Standing(login, "none"))
+
+    async def author(self, repository: str, number: int) -> str:  # noqa: ARG002 - the port's face
+        """Alice wrote everything."""
+        return "alice"
 
     async def stale(self, event: Event) -> str | None:  # noqa: ARG002 - the port's face
         """What it was told to say."""

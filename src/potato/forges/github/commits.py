@@ -13,8 +13,8 @@ from potato.errors import PotatoError
 from potato.forges.github.client import GitHubClient
 
 
-async def commit_files(client: GitHubClient, repository: str, base: str, branch: str, message: str, files: list[FileChange]) -> bool:
-    """Bring `branch` to the files of `base` with these changes; true if anything was written.
+async def commit_files(client: GitHubClient, repository: str, base: str, branch: str, message: str, files: list[FileChange]) -> str | None:
+    """Bring `branch` to the files of `base` with these changes; gives the new commit, if there is one.
 
     A branch that has the same tree is left alone; one that has another gets a commit on top, never a forced update.
     Raises `PotatoError` with code `nothing-to-change` if `base` is so already.
@@ -29,13 +29,13 @@ async def commit_files(client: GitHubClient, repository: str, base: str, branch:
         raise PotatoError("nothing-to-change", f"'{base}' has these files already.")
     head = await _head(client, root, branch)
     if head is not None and (await client.get(f"{root}/commits/{head}"))["tree"]["sha"] == tree:
-        return False
+        return None
     commit = (await client.post(f"{root}/commits", {"message": message, "tree": tree, "parents": [head or base_sha]}))["sha"]
     if head is None:
         await client.post(f"{root}/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
     else:
         await client.patch(f"{root}/refs/heads/{quote(branch)}", {"sha": commit, "force": False})
-    return True
+    return str(commit)
 
 
 async def _head(client: GitHubClient, root: str, branch: str) -> str | None:

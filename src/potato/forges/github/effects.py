@@ -25,6 +25,7 @@ from potato.core.proposal import (
     UpdateIssue,
 )  # fmt: skip
 from potato.errors import PotatoError
+from potato.forges.github import tracks
 from potato.forges.github.client import GitHubClient, Uncertain
 from potato.forges.github.commits import commit_files
 from potato.forges.github.marker import is_ours, marked, marker
@@ -73,7 +74,7 @@ class Effects:
         if not missing:
             return Effect("unchanged", f"labels are there: {', '.join(action.labels)}")
         await self._client.post(f"{_subject(event)}/labels", {"labels": missing})
-        return Effect("applied", f"labelled {', '.join(missing)}")
+        return Effect("applied", f"labelled {', '.join(missing)}", tracks=_label_tracks(event, missing))
 
     async def _remove_labels(self, event: Event, _agent: str, action: RemoveLabels) -> Effect:
         present = await self._labels(event)
@@ -84,7 +85,8 @@ class Effects:
             except PotatoError as error:
                 if error.code != "github-not-found":
                     raise
-        return Effect("applied" if there else "unchanged", f"removed {', '.join(there)}" if there else "labels are not there")
+        told = f"removed {', '.join(there)}" if there else "labels are not there"
+        return Effect("applied" if there else "unchanged", told, tracks=_label_tracks(event, there))
 
     # issues and comments
 
@@ -96,7 +98,8 @@ class Effects:
                 return Effect("unchanged", f"issue #{issue['number']} is open", issue.get("html_url"))
         data = {"title": action.title, "body": marked(action.body, mark), **({"labels": list(action.labels)} if action.labels else {})}
         made = await self._client.post(f"/repos/{event.repository}/issues", data)
-        return Effect("applied", f"opened issue #{made['number']}", made.get("html_url"))
+        mine = (tracks.opened(event.repository, made["number"]), *_label_tracks(event, action.labels, made["number"]))
+        return Effect("applied", f"opened issue #{made['number']}", made.get("html_url"), mine)
 
     async def _update_issue(self, event: Event, _agent: str, action: UpdateIssue) -> Effect:
         now = await self._client.get(_subject(event))
@@ -104,7 +107,9 @@ class Effects:
         changes = {name: value for name, value in wanted.items() if now.get(name) != value}
         if changes:
             await self._client.patch(_subject(event), changes)
-        return Effect("applied" if changes else "unchanged", f"changed {', '.join(changes)}" if changes else "it is so already")
+        mine = (tracks.changed(event.repository, event.number),) if changes else ()
+        told = f"changed {', '.join(changes)}" if changes else "it is so already"
+        return Effect("applied" if changes else "unchanged", told, tracks=mine)
 
     async def _comment(self, event: Event, agent: str, action: Comment) -> Effect:
         mark = marker("comment", agent, action.key or "main")
@@ -115,9 +120,9 @@ class Effects:
                 if comment["body"].replace("\r\n", "\n") == body:
                     return Effect("unchanged", "the comment says so already", comment.get("html_url"))
                 await self._client.patch(f"/repos/{event.repository}/issues/comments/{comment['id']}", {"body": body})
-                return Effect("applied", "edited its comment", comment.get("html_url"))
+                return Effect("applied", "edited its comment", comment.get("html_url"), (tracks.comment(comment["id"]),))
         made = await self._client.post(f"{_subject(event)}/comments", {"body": body})
-        return Effect("applied", "commented", made.get("html_url"))
+        return Effect("applied", "commented", made.get("html_url"), (tracks.comment(made["id"]),))
 
     # reviews
 
@@ -133,7 +138,7 @@ class Effects:
         if not reviewers and not teams:
             return Effect("unchanged", "they are asked already, have reviewed, or wrote it")
         await self._client.post(f"{_pull(event)}/requested_reviewers", {"reviewers": reviewers, "team_reviewers": teams})
-        return Effect("applied", f"asked {', '.join(reviewers + teams)}")
+        return Effect("applied", f"asked {', '.join(reviewers + teams)}", tracks=(tracks.asked(event.repository, event.number),))
 
     async def _review(self, event: Event, agent: str, action: Review) -> Effect:
         mark = marker("review", agent, digest([action.event, action.body, event.head_sha])[7:19])
@@ -143,7 +148,7 @@ class Effects:
                 return Effect("unchanged", "the review is there", review.get("html_url"))
         data = {"event": action.event.upper(), "body": marked(action.body, mark)}
         made = await self._client.post(f"{_pull(event)}/reviews", data | ({"commit_id": event.head_sha} if event.head_sha else {}))
-        return Effect("applied", "reviewed", made.get("html_url"))
+        return Effect("applied", "reviewed", made.get("html_url"), (tracks.review(made["id"]),))
 
     # code
 
@@ -160,15 +165,18 @@ class Effects:
         path = f"/repos/{event.repository}/pulls"
         async for pull in self._client.pages(f"{path}?state=open&head={quote(f'{owner}:{branch}')}", _MAX_LOOK):
             if as_object(pull.get("head")).get("ref") == branch:
-                return Effect("applied" if wrote else "unchanged", f"pull request #{pull['number']} is open", pull.get("html_url"))
+                mine = (tracks.commit(wrote),) if wrote else ()
+                return Effect("applied" if wrote else "unchanged", f"pull request #{pull['number']} is open", pull.get("html_url"), mine)
         body = marked(action.body, marker("pull", agent, branch))
         made = await self._client.post(path, {"title": action.title, "body": body, "head": branch, "base": base, "draft": action.draft})
-        return Effect("applied", f"opened pull request #{made['number']}", made.get("html_url"))
+        mine = (tracks.opened(event.repository, made["number"]), *((tracks.commit(wrote),) if wrote else ()))
+        return Effect("applied", f"opened pull request #{made['number']}", made.get("html_url"), mine)
 
     async def _push_branch(self, event: Event, _agent: str, action: PushBranch) -> Effect:
         base = event.default_branch or str((await self._client.get(f"/repos/{event.repository}"))["default_branch"])
         wrote = await commit_files(self._client, str(event.repository), base, action.branch, action.message, action.files)
-        return Effect("applied" if wrote else "unchanged", f"{'pushed to' if wrote else 'nothing new for'} {action.branch}")
+        told = f"{'pushed to' if wrote else 'nothing new for'} {action.branch}"
+        return Effect("applied" if wrote else "unchanged", told, tracks=(tracks.commit(wrote),) if wrote else ())
 
     async def _create_check(self, event: Event, agent: str, action: CreateCheck) -> Effect:
         """Named under our prefix, so that no agent can pass for a required check of another system."""
@@ -182,9 +190,10 @@ class Effects:
                 if (check.get("conclusion"), said.get("title"), said.get("summary")) == (action.conclusion, *output.values()):
                     return Effect("unchanged", f"check '{name}' says so already", check.get("html_url"))
                 await self._client.patch(f"/repos/{event.repository}/check-runs/{check['id']}", data)
-                return Effect("applied", f"changed check '{name}' to {action.conclusion}", check.get("html_url"))
+                told = f"changed check '{name}' to {action.conclusion}"
+                return Effect("applied", told, check.get("html_url"), (tracks.check(check["id"]),))
         made = await self._client.post(f"/repos/{event.repository}/check-runs", data | {"head_sha": event.head_sha})
-        return Effect("applied", f"check '{name}': {action.conclusion}", made.get("html_url"))
+        return Effect("applied", f"check '{name}': {action.conclusion}", made.get("html_url"), (tracks.check(made["id"]),))
 
     async def tell(self, told: HeadReport) -> None:
         """See the port `Forge`. The newest check of that name and id is changed; there is none, it is made."""
@@ -208,7 +217,12 @@ class Effects:
         ref = action.ref or event.default_branch or "main"
         path = f"/repos/{event.repository}/actions/workflows/{quote(action.workflow, safe='')}/dispatches"
         await self._client.post(path, {"ref": ref, "inputs": dict(action.inputs)})
-        return Effect("applied", f"started {action.workflow} on {ref}")
+        mine = (tracks.dispatched(event.repository, action.workflow),)
+        return Effect("applied", f"started {action.workflow} on {ref}", tracks=mine)
+
+
+def _label_tracks(event: Event, names: list[str], number: int | None = None) -> tuple[str, ...]:
+    return tuple(tracks.label(event.repository, number or event.number, name) for name in names)
 
 
 def _subject(event: Event) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from potato.core.approval import Standing
 from potato.core.event import Event, Facts
 from potato.core.foreign import as_object
 from potato.core.proposal import Action
@@ -73,6 +74,37 @@ class GitHubForge:
     async def stale(self, event: Event) -> str | None:
         """See the port: for events of a pull request with a head."""
         return await self._facts.stale(event)
+
+    async def whoami(self) -> str:
+        """See the port."""
+        return await self._client.login()
+
+    async def standing(self, repository: str, login: str, teams: frozenset[str]) -> Standing:
+        """See the port. Permissions and memberships are asked for anew each time.
+
+        Source: https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user and
+        https://docs.github.com/en/rest/teams/members#get-team-membership-for-a-user
+        """
+        name = quote(login, safe="")
+        told = as_object(await self._client.find(f"/repos/{repository}/collaborators/{name}/permission"))
+        member_of: set[str] = set()
+        for team in sorted(teams):
+            organisation, _, slug = team.partition("/")
+            path = f"/orgs/{quote(organisation, safe='')}/teams/{quote(slug, safe='')}/memberships/{name}"
+            if as_object(await self._client.find(path)).get("state") == "active":
+                member_of.add(team)
+        is_person = as_object(told.get("user")).get("type", "User") == "User" and not login.endswith("[bot]")
+        return Standing(login, str(told.get("permission", "none")), frozenset(member_of), is_person)
+
+    async def author(self, repository: str, number: int) -> str:
+        """See the port."""
+        told = as_object(await self._client.find(f"/repos/{repository}/issues/{number}"))
+        if not told:
+            told = as_object(await self._client.get(f"/repos/{repository}/pulls/{number}"))
+        login = as_object(told.get("user")).get("login")
+        if not isinstance(login, str):
+            raise PotatoError("github-garbage", f"GitHub does not say who opened {repository}#{number}.")
+        return login
 
     async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:  # noqa: ARG002 - markers identify effects here
         """See the port."""

@@ -30,6 +30,7 @@ from potato.forges.github.payload import (
     PullRequest,
     WorkflowRun,
 )  # fmt: skip
+from potato.forges.github.tracks import tracks_of
 
 MAX_BYTES: Final = 25 * 1024 * 1024
 _EVENT_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -116,7 +117,8 @@ class _Normaliser:
         about = self.p.pull_request or self.p.issue
         return Event(self.name, action, repository, self.subject, actor, head_sha, base_sha, default_branch,
                      self.fields, self.ci_run_id, self.changed_lines, _when(self.p.pull_request),
-                     about is not None and about.state == "open", identity_of(self.name, self.p))  # fmt: skip
+                     about is not None and about.state == "open", identity_of(self.name, self.p),
+                     tracks_of(self.name, self.p, head_sha, self.subject.number if self.subject else None))  # fmt: skip
 
     def _set(self, **values: Value) -> None:
         self.fields.update({name: value for name, value in values.items() if value is not None})

@@ -127,6 +127,8 @@ class WorkflowRun(_Part, frozen=True):
     conclusion: str | None = None
     head_sha: str | None = None
     head_branch: str | None = None
+    event: str | None = None
+    path: str | None = None
     head_repository: Repository | None = None
     pull_requests: list[PullRequest] | None = None
 

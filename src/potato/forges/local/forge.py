@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from potato.core.approval import Standing
 from potato.core.event import Event, Facts
 from potato.core.fields import FIELDS
 from potato.core.proposal import Action, arguments, kind_of
@@ -94,6 +95,18 @@ class LocalForge:
         if "read_ci_logs" in permissions:
             shown |= {name: self._facts[name] for name in ("jobs", "logs") if name in self._facts}
         return shown
+
+    async def whoami(self) -> str:
+        """Nothing is written, so nobody writes it."""
+        return "potato[local]"
+
+    async def standing(self, repository: str, login: str, teams: frozenset[str]) -> Standing:  # noqa: ARG002 - the port's face
+        """Whoever runs it vouches for those who answer."""
+        return Standing(login, "write", teams)
+
+    async def author(self, repository: str, number: int) -> str:  # noqa: ARG002 - the port's face
+        """Nobody can be asked."""
+        return ""
 
     async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:  # noqa: ARG002 - the port's face
         """Stage it: say what would be done."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from potato.core.approval import Standing
 from potato.core.event import Event, Facts
 from potato.core.proposal import Action
 from potato.forges.local.forge import LocalForge
@@ -31,6 +32,18 @@ class StagingForge:
     async def read(self, event: Event, permissions: frozenset[str]) -> Mapping[str, Any]:
         """What was given on top of what the forge shows."""
         return {**await self._real.read(event, permissions), **await self._local.read(event, permissions)}
+
+    async def whoami(self) -> str:
+        """As the real forge says; when effects are staged, nobody writes."""
+        return await (self._local if self._stage else self._real).whoami()
+
+    async def standing(self, repository: str, login: str, teams: frozenset[str]) -> Standing:
+        """As the forge says."""
+        return await self._real.standing(repository, login, teams)
+
+    async def author(self, repository: str, number: int) -> str:
+        """As the forge says."""
+        return await self._real.author(repository, number)
 
     async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:
         """Stage it, or pass it on."""

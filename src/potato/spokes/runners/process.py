@@ -13,13 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from potato.core.budget import MICROS
 from potato.core.foreign import as_list, as_object
 from potato.core.strict_json import parse_object
 from potato.core.text import printable
 from potato.errors import PotatoError
-from potato.ports import MAX_OUTPUT, MAX_PROPOSALS, Report, Request
+from potato.ports import MAX_OUTPUT, MAX_PROPOSALS, Report, Request, Usage
 from potato.spokes.runners import supervisor
 
+_MOST: Final = 10**9
 _DEADLINE_GRACE_S: Final = 10.0
 _ASK_S: Final = 6.0
 _PIPE_GRACE_S: Final = 2.0
@@ -221,9 +223,9 @@ def _failure(output: _Output, verdict: int, words: Mapping[str, Any], timeout_s:
 
 
 def report_from(stdout: bytes, warnings: tuple[str, ...], log: str) -> Report:
-    """The one JSON object `{"proposals": [...], "summary": "..."}`. Raises `PotatoError` for anything else."""
+    """The one JSON object `{"proposals": [...], "summary": "...", "usage": {...}}`. Raises `PotatoError` for anything else."""
     data = parse_object(stdout, "stdout")
-    unknown = sorted(data.keys() - {"proposals", "summary"})
+    unknown = sorted(data.keys() - {"proposals", "summary", "usage"})
     proposals, summary = data.get("proposals", []), data.get("summary", "")
     if unknown:
         raise PotatoError("bad-report", f"it has the unknown key '{printable(unknown[0], 60)}'.")
@@ -232,7 +234,19 @@ def report_from(stdout: bytes, warnings: tuple[str, ...], log: str) -> Report:
     found = as_list(proposals)
     if len(found) > MAX_PROPOSALS:
         raise PotatoError("bad-report", f"{len(found)} proposals; at most {MAX_PROPOSALS} are read.")
-    return Report(found, summary[:4000], None, warnings, log)
+    return Report(found, summary[:4000], None, warnings, log, _usage(data.get("usage")))
+
+
+def _usage(told: Any) -> Usage | None:  # noqa: ANN401 - an agent's word
+    """What it says that it used: `{"tokens": 1200, "cost": 0.05}`. Raises `PotatoError` for anything else."""
+    if told is None:
+        return None
+    parts = as_object(told)
+    tokens, cost = parts.get("tokens", 0), parts.get("cost", 0)
+    sound = type(told) is dict and not parts.keys() - {"tokens", "cost"} and type(tokens) is int and type(cost) in (int, float)
+    if not sound or not (0 <= tokens <= _MOST and 0 <= cost <= _MOST):
+        raise PotatoError("bad-report", "'usage' must hold 'tokens' and 'cost', each a number that is not negative.")
+    return Usage(tokens, round(cost * MICROS))
 
 
 def printable_log(raw: bytes, secrets: Mapping[str, str]) -> str:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from potato.audit.verify import Verdict
     from potato.config.loader import Config
     from potato.core.event import Event
+    from potato.hub.approvals import Desk
     from potato.hub.context import Hub
     from potato.hub.service import Service
     from potato.ports import Archive, Delivery, Forge, Notifier, Runner, Store
-    from potato.ports.control import Switch
+    from potato.ports.control import Approvals, Switch
     from potato.ports.hub import Configs, Missed, Queue, Roster
 
 
@@ -129,6 +130,47 @@ def open_switch(url: str) -> tuple[Switch, Engine]:
     return SqlSwitch(Database(engine, append, SystemClock()), run_entry, passage), engine
 
 
+def open_desk(url: str, config: Config, environ: Mapping[str, str]) -> tuple[Desk, Approvals, Forge, Engine]:
+    """Where a person gives answers by the command line, with a forge that speaks for that person.
+
+    Raises as `potato.store.engine.open_engine` and `make_forge`.
+    """
+    from potato.audit.log import append
+    from potato.durable.inline import InlineDurable
+    from potato.hub.approvals import Desk
+    from potato.hub.context import Hub
+    from potato.hub.entries import run_entry
+    from potato.hub.guards import passage
+    from potato.hub.service import Bells
+    from potato.store.approvals import SqlApprovals
+    from potato.store.database import Database
+    from potato.store.engine import open_engine
+    from potato.store.ledger import SqlConfigs
+    from potato.store.sql import SqlStore
+
+    engine = open_engine(url, create=False)
+    clock = SystemClock()
+    tables = Database(engine, append, clock)
+    approvals = SqlApprovals(tables, run_entry, passage)
+    forge = make_forge(config, environ, None)
+    store = SqlStore(tables, run_entry, passage, queue=True)
+    hub = Hub(config, store, forge, {}, InlineDurable(), clock, Bells(), environ, read_stored, _Shelf(SqlConfigs(tables)))
+    return Desk(hub, approvals, hub_account=False), approvals, forge, engine
+
+
+def open_approvals(url: str) -> tuple[Approvals, Engine]:
+    """What waits for people. Raises as `potato.store.engine.open_engine`."""
+    from potato.audit.log import append
+    from potato.hub.entries import run_entry
+    from potato.hub.guards import passage
+    from potato.store.approvals import SqlApprovals
+    from potato.store.database import Database
+    from potato.store.engine import open_engine
+
+    engine = open_engine(url, create=False)
+    return SqlApprovals(Database(engine, append, SystemClock()), run_entry, passage), engine
+
+
 def open_queue(url: str) -> tuple[Queue, Engine]:
     """The queue of a database, to look at and to stop runs. Raises as `potato.store.engine.open_engine`."""
     from potato.audit.log import append
@@ -166,6 +208,7 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     from potato.hub.service import Bells, Parts, Service
     from potato.hub.takeover import Lease
     from potato.ports.hub import Process
+    from potato.store.approvals import SqlApprovals
     from potato.store.database import Database
     from potato.store.engine import engine_url, open_engine
     from potato.store.inbox import SqlInbox
@@ -210,7 +253,7 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
         deciding = Hub(config, store, deciding_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf)
     return Service(Parts(
         process, working, executor, roster, queue, bells, deciding, SqlInbox(tables), SqlReports(tables), SqlNotices(tables),
-        SqlSwitch(tables, run_entry, passage), SqlWatchtower(tables), HttpStatusPage(),
+        SqlSwitch(tables, run_entry, passage), SqlApprovals(tables, run_entry, passage), SqlWatchtower(tables), HttpStatusPage(),
         SqlMarks(tables), configs, _missed(config, environ, lease.check), _same_event, lease, drain_s,
         tuple(f for f in (working_forge, deciding_forge) if f), engine,
     ))  # fmt: skip

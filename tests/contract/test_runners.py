@@ -201,6 +201,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("close", ["pass", "[os.close(fd) for fd in (0, 1, 2)]"])
 async def test_a_killed_supervisor_is_a_failed_run_and_nothing_survives(tmp_path: Path, close: str) -> None:
     report = await run(tmp_path, ESCAPE.replace("CLOSE", close), timeout_s=3)

@@ -12,7 +12,7 @@ from support.cli import potato
 
 from potato.cli.main import COMMANDS, cli
 from potato.config.builtin_names import BUILTINS
-from potato.config.control import BudgetsModel, FreezeModel, GuardModel, InfraHealthModel, LimitModel, LoopsModel
+from potato.config.control import ApprovalModel, BudgetsModel, FreezeModel, GuardModel, InfraHealthModel, LimitModel, LoopsModel
 from potato.config.lint import CHECKS
 from potato.config.loader import load_config
 from potato.config.models import AgentModel, BackfillModel, Concurrency, Document, HubModel, Policies, RuleModel, ScheduleModel
@@ -22,7 +22,7 @@ from potato.core.expression import check, parse
 from potato.core.fields import FIELDS
 from potato.core.permission import DEFAULT_CAPS, PERMISSIONS, ROLE_MAY_HOLD
 
-CONTROL = (BudgetsModel, FreezeModel, GuardModel, InfraHealthModel, LimitModel, LoopsModel)
+CONTROL = (ApprovalModel, BudgetsModel, FreezeModel, GuardModel, InfraHealthModel, LimitModel, LoopsModel)
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]

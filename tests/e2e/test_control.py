@@ -76,6 +76,7 @@ class Echo:
             time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_two_agents_that_trigger_each_other_are_cut_and_say_so_once(tmp_path: Path, github: GitHub, url: str) -> None:
     """L01: by what their effects left, not by their texts."""
     pull = github.pull_request("Ping", {"a.md": "x"})
@@ -162,6 +163,7 @@ def test_a_pull_requests_runs_stop_at_its_budget_before_it_is_exceeded(tmp_path:
         assert wait_until(lambda: query(url, "SELECT count(*) FROM notice WHERE posted = 1") == [(1,)], 10)
 
 
+@pytest.mark.slow
 def test_a_flood_cannot_reserve_more_than_there_is(tmp_path: Path, github: GitHub, url: str) -> None:
     pull = github.pull_request("Flood", {"a.md": "x"})
     with hub_of(tmp_path, url, github, BUDGET, "--concurrency", "8") as hub:
@@ -212,7 +214,7 @@ def test_a_pause_keeps_effects_back_at_the_gate_and_resume_lets_them_go(tmp_path
     with hub_of(tmp_path, url, github, PAUSED) as hub:
         (hub.folder / "pause").write_text("2")
         labelled(hub, github, pull, 1)
-        assert wait_until(lambda: (hub.folder / "ran.txt").exists(), 15)
+        assert wait_until((hub.folder / "ran.txt").exists, 15)
         told = potato("pause", "--database", url, "--agent", "slow", "--note", "look at it first", cwd=hub.folder)
         assert told.out == "pausing: agent slow, 1 run(s) still go on\n"
         assert wait_until(lambda: [run["state"] for run in hub.api("/api/v1/runs")] == ["held"], 15)
@@ -271,6 +273,7 @@ def test_a_wave_of_lost_runners_holds_automation_and_lets_it_go_in_order(tmp_pat
         assert [kind for kind in kinds if kind.startswith("guard-")] == ["guard-holds", "guard-releases"]
 
 
+@pytest.mark.slow
 def test_an_override_lets_go_what_a_freeze_holds(tmp_path: Path, github: GitHub, url: str) -> None:
     config = INFRA.replace(
         "infra_health: {window: 60s, failures: 3}",

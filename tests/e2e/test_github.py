@@ -126,6 +126,7 @@ def test_dry_run_reads_and_writes_nothing(project: Path, github: GitHub, proxy: 
     assert proxy.writes() == []
 
 
+@pytest.mark.slow
 def test_a_changed_comment_is_edited_not_doubled(project: Path, github: GitHub, proxy: Proxy) -> None:
     event = labelled(github)
     write_agent(project, [{"kind": "comment", "body": "First."}])
@@ -138,6 +139,7 @@ def test_a_changed_comment_is_edited_not_doubled(project: Path, github: GitHub, 
     assert comment.startswith("Second.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -161,6 +163,7 @@ def test_an_unclear_answer_never_makes_two(project: Path, github: GitHub, proxy:
     assert fault.times == 0
 
 
+@pytest.mark.slow
 def test_rate_limits_are_waited_for(project: Path, github: GitHub, proxy: Proxy) -> None:
     event = labelled(github)
     write_agent(project, [{"kind": "apply_labels", "labels": ["x"]}])
@@ -242,6 +245,7 @@ def test_a_workflow_runs_jobs_and_logs_reach_guard_and_coverage(tmp_path: Path, 
     assert [(r["agent"], r["state"]) for r in done.json["runs"]] == [("ci_triage_guard", "succeeded"), ("coverage_orchestrator", "blocked")]
 
 
+@pytest.mark.slow
 def test_a_guard_that_cannot_read_the_logs_holds(tmp_path: Path, github: GitHub, proxy: Proxy, deliveries: Any) -> None:
     (tmp_path / "orchestrator.yml").write_text(
         'routing:\n  - if: event == "workflow_run"\n    run: [ci_triage_guard, coverage_orchestrator]\n'

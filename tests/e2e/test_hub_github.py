@@ -87,6 +87,7 @@ def test_a_lost_answer_after_the_write_leaves_one_comment(hub: Hub, github: GitH
     assert len(github.repo("GET", f"/issues/{pull['number']}/comments")) == 1
 
 
+@pytest.mark.slow
 def test_missed_deliveries_are_asked_for_and_unseen_heads_found(tmp_path: Path, github: GitHub, proxy: Proxy, url: str) -> None:
     """The emulator has no deliveries to ask for: the proxy plays those of one hook, with a failed one and one that went well later."""
     name = github.repository

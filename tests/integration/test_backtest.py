@@ -65,6 +65,7 @@ def test_all_documented_deliveries_are_decided_anew(tmp_path: Path) -> None:
     assert (again.code, "✗ opened  unmatched" in again.out) == (0, True)
 
 
+@pytest.mark.slow
 def test_a_database_tells_what_was_decided_and_with_which_facts(tmp_path: Path) -> None:
     configs(tmp_path)
     for name, event in (

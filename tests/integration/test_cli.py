@@ -265,6 +265,7 @@ def test_scheduled_and_dispatched_events_of_github_actions(tmp_path: Path, event
     assert [(run["agent"], run["state"]) for run in done.json["runs"]] == [("codex_triage", "succeeded")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_leaves_a_consistent_database_and_no_process(tmp_path: Path, number: signal.Signals) -> None:
     project(

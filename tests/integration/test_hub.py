@@ -66,6 +66,7 @@ def test_one_event_is_decided_once_however_often_it_comes(tmp_path: Path, databa
         assert query(database, "SELECT delivery_id FROM delivery ORDER BY received_at") == [("first",), ("fifth",)]
 
 
+@pytest.mark.slow
 def test_a_worker_elsewhere_runs_what_the_hub_decides(tmp_path: Path, postgres: Any, opened: dict[str, Any]) -> None:
     """It has neither config nor agent files of its own."""
     database = postgres.database()
@@ -80,6 +81,7 @@ def test_a_worker_elsewhere_runs_what_the_hub_decides(tmp_path: Path, postgres: 
     assert {row[0].split("-")[0] for row in query(database, "SELECT file FROM config")} == {"orchestrator.yml"}
 
 
+@pytest.mark.slow
 def test_a_worker_takes_only_its_agents(tmp_path: Path, postgres: Any, opened: dict[str, Any]) -> None:
     config = """
 routing:
@@ -99,6 +101,7 @@ agents:
         assert [(run["state"], run["reason"]) for run in waiting] == [("queued", "waits: no worker runs agent other")]
 
 
+@pytest.mark.slow
 def test_a_killed_hub_loses_nothing_and_repeats_nothing(tmp_path: Path, database: str, opened: dict[str, Any]) -> None:
     project(tmp_path, pause_s=30)
     with started(tmp_path, database) as hub:
@@ -168,6 +171,7 @@ def test_a_run_is_cancelled_within_a_second_while_it_waits_or_runs(tmp_path: Pat
         assert potato("cancel", "run_nope", "--database", database, cwd=tmp_path).code == 2
 
 
+@pytest.mark.slow
 def test_a_newer_head_supersedes_and_a_late_event_is_superseded(tmp_path: Path, database: str, opened: dict[str, Any]) -> None:
     head = opened["pull_request"]["head"]
     with started(project(tmp_path, pause_s=3), database) as hub:
@@ -185,6 +189,7 @@ def test_a_newer_head_supersedes_and_a_late_event_is_superseded(tmp_path: Path, 
         assert states["late"][0] == "superseded"
 
 
+@pytest.mark.slow
 def test_limits_cooldowns_delays_and_priorities(tmp_path: Path, database: str, opened: dict[str, Any]) -> None:
     config = """
 routing:
@@ -215,6 +220,7 @@ agents:
         assert all(later - earlier >= 0.2 for earlier, later in pairwise(ones))
 
 
+@pytest.mark.slow
 def test_guards_routers_and_equals_work_over_the_queue(tmp_path: Path, database: str, opened: dict[str, Any]) -> None:
     config = """
 routing:
@@ -262,6 +268,7 @@ agents:
         assert reasons == {"guard gate did not pass: cancelled, cancelled through the API"}
 
 
+@pytest.mark.slow
 def test_a_sqlite_file_has_one_hub(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'potato.db'}"
     with started(project(tmp_path), database):
@@ -273,6 +280,7 @@ def test_a_sqlite_file_has_one_hub(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sigterm_lets_runs_end(tmp_path: Path, database: str, opened: dict[str, Any]) -> None:
     with started(project(tmp_path, pause_s=2), database) as hub:
         hub.send(payload(opened, 1))

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 COUNTERPARTS = Path(__file__).parents[1] / "counterparts"
+BOBS_TOKEN = "made-up-token-of-bob"
 TOKEN = "tok_alice"
 
 
@@ -65,11 +66,11 @@ def node(script: Path, *args: str, ready: str, env: dict[str, str] | None = None
 
 @contextlib.contextmanager
 def emulator(folder: Path, repositories: int = 60) -> Iterator[str]:
-    """A GitHub with alice (who owns the repositories and the token) and bob."""
+    """A GitHub with alice (who owns the repositories and the token), bob, carol and mallory."""
     seed = {
-        "tokens": {TOKEN: {"login": "alice", "scopes": ["repo", "user"]}},
+        "tokens": {TOKEN: {"login": "alice", "scopes": ["repo", "user"]}, BOBS_TOKEN: {"login": "bob", "scopes": ["repo", "user"]}},
         "github": {
-            "users": [{"login": "alice"}, {"login": "bob"}],
+            "users": [{"login": "alice"}, {"login": "bob"}, {"login": "carol"}, {"login": "mallory"}],
             "apps": [
                 {
                     "app_id": APP_ID,

@@ -210,7 +210,8 @@ def query(database: str, statement: str) -> list[tuple[Any, ...]]:
     if database.startswith("sqlite"):
         connection = sqlite3.connect(database.removeprefix("sqlite:///"), timeout=10)
         try:
-            return connection.execute(statement).fetchall()
+            with connection:
+                return connection.execute(statement).fetchall()
         finally:
             connection.close()
     import psycopg

@@ -63,8 +63,6 @@ def controls_of(document: Document, agents: Mapping[str, AgentSpec], protected: 
 def check_controls(tree: Tree, document: Document, agents: Iterable[str]) -> None:
     """Names that stand twice or for nothing are problems in the tree."""
     known = sorted(agents)
-    if document.approvals:
-        tree.problem(tree.at(("approvals",), key=True), "not-supported", "this version does not enforce approvals.", "Remove it.")
     for section in ("guards", "approvals"):
         names: set[str] = set()
         for index, model in enumerate(getattr(document, section)):

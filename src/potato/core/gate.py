@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from potato.core import neutralise
+from potato.core.approval import ApprovalRule, asked_for
 from potato.core.canonical import digest
 from potato.core.event import Event
 from potato.core.foreign import as_list, as_object
@@ -57,21 +58,25 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the gate must know beside the grant: the event, the config's agents, its own files and digest, secrets."""
+    """What the gate must know beside the grant: the event, the config's agents and own files, secrets, who must say yes.
+
+    `policy` is the version of the policy that verdicts are bound to.
+    """
 
     event: Event
     trusted: bool
-    config_digest: str
+    policy: str
     routable: frozenset[str] = frozenset()
     protected: frozenset[str] = frozenset()
     secrets: Mapping[str, str] = field(default_factory=dict[str, str])
+    approvals: tuple[ApprovalRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer to one proposal. `action` is what may be applied: neutralised, and absent where malformed.
 
-    `digest` binds (proposal, repository, subject, head sha, config version): any change gives another one.
+    `digest` binds (proposal, repository, subject, head sha, version of the policy): any change gives another one.
     """
 
     kind: str
@@ -87,7 +92,7 @@ def judge(proposals: Sequence[Any], grant: Grant, setting: Setting) -> list[Verd
     names = leaked(_texts(list(proposals)), setting.secrets)
     if names:
         reason = f"the whole batch is refused: it holds the secret {', '.join(names)}"
-        return [Verdict(_kind_shown(raw), {}, "deny", reason, digest([setting.config_digest, names])) for raw in proposals]
+        return [Verdict(_kind_shown(raw), {}, "deny", reason, digest([setting.policy, names])) for raw in proposals]
     verdicts = [_judge_one(raw, grant, setting) for raw in proposals]
     over = _over_cap(verdicts, grant)
     if not over:
@@ -106,13 +111,24 @@ def _judge_one(raw: Any, grant: Grant, setting: Setting) -> Verdict:  # noqa: AN
     action = _neutral(action)
     denial = denial or _too_long(action)
     args = arguments(action)
-    bound = digest([kind, args, setting.event.repository, setting.event.number, setting.event.head_sha, setting.config_digest])
+    bound = bound_digest(kind, args, setting.event, setting.policy)
     if denial:
         return Verdict(kind, args, "deny", denial, bound)
-    human = _needs_human(action, kind, setting)
+    human = _needs_human(action, kind, setting) or _wanted_by_rule(kind, grant, setting)
     if human:
         return Verdict(kind, args, "needs_approval", human, bound, action)
     return Verdict(kind, args, "allow", f"{grant.agent} holds {kind}", bound, action)
+
+
+def bound_digest(kind: str, args: Mapping[str, Any], event: Event, policy: str) -> str:
+    """What an approval is bound to."""
+    return digest([kind, args, event.repository, event.number, event.head_sha, policy])
+
+
+def _wanted_by_rule(kind: str, grant: Grant, setting: Setting) -> str | None:
+    """A rule without kinds says who answers; only one that names the kind makes an allowed one wait."""
+    rule = asked_for(kind, grant.agent, [rule for rule in setting.approvals if kind in rule.kinds])
+    return f"approval rule {rule} asks for a human" if rule else None
 
 
 def _kind_shown(raw: Any) -> str:  # noqa: ANN401 - an agent's word

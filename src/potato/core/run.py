@@ -16,7 +16,7 @@ _NEXT: Final[dict[State, frozenset[State]]] = {
     "held": frozenset({"queued", "blocked", "cancelled", "superseded", "expired"}),
     "running": frozenset({"queued", "applying", "succeeded", "failed", "blocked", "cancelled", "superseded", "awaiting_approval"}),
     "applying": frozenset({"queued", "succeeded", "failed", "blocked", "cancelled", "superseded", "awaiting_approval"}),
-    "awaiting_approval": frozenset({"applying", "blocked", "cancelled", "superseded", "expired"}),
+    "awaiting_approval": frozenset({"queued", "applying", "blocked", "cancelled", "superseded", "expired"}),
 }  # fmt: skip
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from potato.config.models import is_reserved
+from potato.core.approval import expiry_s, rules_for
 from potato.core.event import with_facts
-from potato.core.gate import Setting, judge
+from potato.core.gate import Setting, bound_digest, judge
 from potato.core.proposal import Action, MalformedProposal, RouteAgents, parse_action
 from potato.core.routing import Assignment, Priority
 from potato.core.run import TERMINAL, State
@@ -115,7 +116,11 @@ class Attempt:
         self.run.log = _withheld(report.log[-_LOG_CHARACTERS:], guarded)
         if report.failure:
             return _withheld(report.failure, guarded)
-        setting = Setting(self.event, self.trusted, self.config.digest, frozenset(self.config.agents), self.config.protected, guarded)
+        controls = self.config.controls
+        await self._bind()
+        setting = Setting(
+            self.event, self.trusted, controls.policy, frozenset(self.config.agents), self.config.protected, guarded, controls.approvals
+        )
         verdicts = judge(report.proposals, agent.grant(), setting)
         self.run.proposals = [
             ProposalRecord(f"{self.run.id}.{n}", v.kind, v.args, v.answer, v.reason, v.digest) for n, v in enumerate(verdicts, 1)
@@ -151,6 +156,7 @@ class Attempt:
         """Apply what is allowed and not applied yet, each on its own: one failed effect does not keep the others back."""
         left = [proposal for proposal in self.run.proposals if proposal.verdict == "allow" and proposal.effect is None]
         if left:
+            await self._bind()
             await self._become("applying", f"{len(left)} effect(s)")
             stale = await self.hub.forge.stale(self.event)
             if stale:
@@ -158,7 +164,20 @@ class Attempt:
                 return
         for number, proposal in enumerate(left, 1):
             proposal.effect = await self.hub.durable.step(f"effect {number}", lambda proposal=proposal: self._effect(proposal))
-        await self._end(*final(self.run))
+        state, reason = final(self.run)
+        if state == "awaiting_approval":
+            self.run.expires_at = self.hub.clock.now().timestamp() + self._time_to_answer()
+        await self._end(state, reason)
+
+    async def _bind(self) -> None:
+        """What is judged is judged about a commit, also where the event names none (a comment on a pull request)."""
+        if self.event.head_sha is None:
+            self.event = replace(self.event, head_sha=await self.hub.forge.head(self.event))
+
+    def _time_to_answer(self) -> float:
+        waiting = [proposal for proposal in self.run.proposals if proposal.verdict == "needs_approval"]
+        rules = [rule for one in waiting for rule in rules_for(one.kind, self.run.agent, self.config.controls.approvals)]
+        return expiry_s(rules)
 
     async def _effect(self, proposal: ProposalRecord) -> Effect:
         key = proposal.id
@@ -171,6 +190,8 @@ class Attempt:
         await self.hub.durable.commit(lambda: self.hub.store.begin_effect(key, self.run, proposal.id, actor, intent))
         try:
             action = parse_action({"kind": proposal.kind, **proposal.args})
+            if bound_digest(proposal.kind, proposal.args, self.event, self.config.controls.policy) != proposal.digest:
+                raise MalformedProposal("it is not what was judged")  # noqa: TRY301 - one way for all that cannot be applied
             if proposal.kind in _HUB_KINDS:
                 effect = await self._in_hub(action)
             else:
@@ -235,7 +256,7 @@ def final(run: RunRecord) -> tuple[State, str]:
     if failed:
         return "failed", f"{len(failed)} effect(s) failed: {failed[0]}"
     if waiting:
-        return "awaiting_approval", f"{waiting[0].kind} {waiting[0].digest[7:15]}: {waiting[0].reason}"
+        return "awaiting_approval", f"{waiting[0].kind} {waiting[0].digest[7:19]}: {waiting[0].reason}"
     if denied and len(denied) == len(proposals):
         return "blocked", f"every proposal was denied: {denied[0].reason}"
     states = Counter(p.effect.state for p in proposals if p.effect)

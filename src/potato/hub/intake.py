@@ -18,6 +18,7 @@ from potato.config.loader import Config
 from potato.core.event import Event
 from potato.core.expression import Reading
 from potato.errors import PotatoError
+from potato.hub.approvals import commands_of
 from potato.hub.entries import delivery_entry
 from potato.hub.report import REPORT
 from potato.hub.watchman import tells_health
@@ -94,7 +95,7 @@ class Intake:
         event = self._reader(delivery)
         true, unknown = self._config.table.match(Reading(event.fields))
         watched = self._watches and tells_health(event)
-        can_match = (bool(true or unknown) and not _is_own_report(event)) or watched
+        can_match = (bool(true or unknown) and not _is_own_report(event)) or watched or bool(commands_of(event))
         entry = delivery_entry(delivery, event)
         entry = Entry(entry.kind, {**entry.body, "config": self._config.digest, "can_match": can_match})
         same = self._same_event(event) if can_match else None

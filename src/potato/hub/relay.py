@@ -10,6 +10,7 @@ from typing import Final
 
 from potato.core.event import Event
 from potato.errors import TRANSIENT, AuthError, PotatoError, UsageError
+from potato.hub.approvals import Desk
 from potato.hub.context import Hub
 from potato.hub.wake import Wake
 from potato.hub.watchman import outcome_of, tells_health
@@ -31,10 +32,11 @@ StartEvent = Callable[[str, int], Awaitable[None]]
 class Relay:
     """Takes deliveries for this process and has each decided in a workflow of its own."""
 
-    def __init__(self, hub: Hub, inbox: Inbox, tower: Watchtower, process_id: str) -> None:
+    def __init__(self, hub: Hub, inbox: Inbox, tower: Watchtower, desk: Desk, process_id: str) -> None:
         self._hub = hub
         self._inbox = inbox
         self._tower = tower
+        self._desk = desk
         self._process_id = process_id
         self._taken: dict[str, Undecided] = {}
         self.wake = Wake()
@@ -73,6 +75,7 @@ class Relay:
         try:
             event = self._hub.reader(delivery)
             await self._observe(event)
+            await self._desk.obey(event, delivery)
             await decide_event(self._hub, delivery, event, strict=False, patient=attempt < _PATIENT_ATTEMPTS)
         except UsageError as error:
             await self._reject(delivery, str(error))

@@ -62,7 +62,13 @@ def _line(run: RunRecord) -> str:
     word = _WORDS.get(run.state, run.state)
     by = ", ".join(run.rules[:3])
     reason = neutralise.markdown(printable(" ".join(run.reason.split()), _LINE))
-    return f"- **{run.agent}** {word} (rule {by}): {reason}"
+    ask = f" Answer with `/potato approve {_short(run)}` or `deny`." if run.state == "awaiting_approval" else ""
+    return f"- **{run.agent}** {word} (rule {by}): {reason}{ask}"
+
+
+def _short(run: RunRecord) -> str:
+    waiting = next((proposal for proposal in run.proposals if proposal.verdict == "needs_approval"), None)
+    return waiting.digest[7:19] if waiting else "DIGEST"
 
 
 def _conclusion(runs: Sequence[RunRecord]) -> Literal["success", "failure", "neutral", "action_required"] | None:

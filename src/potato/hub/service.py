@@ -17,6 +17,7 @@ from potato.config.snapshot import snapshot
 from potato.core.event import Event
 from potato.errors import PotatoError
 from potato.hub.admission import Admission, limits_of
+from potato.hub.approvals import Desk
 from potato.hub.backfill import Backfill
 from potato.hub.context import Hub
 from potato.hub.intake import Intake
@@ -28,7 +29,7 @@ from potato.hub.wake import Wake
 from potato.hub.watchman import Watchman
 from potato.hub.workflow import perform
 from potato.ports import Forge, RunRecord
-from potato.ports.control import Switch, Watchtower
+from potato.ports.control import Approvals, Switch, Watchtower
 from potato.ports.hub import Configs, Executor, Inbox, Marks, Missed, Notices, Process, Queue, Reports, Roster, StatusPage
 
 _STOPS_S: Final = 0.3
@@ -80,6 +81,7 @@ class Parts:
     reports: Reports
     notices: Notices
     switch: Switch
+    approvals: Approvals
     watchtower: Watchtower
     status_page: StatusPage
     marks: Marks
@@ -98,6 +100,7 @@ class Service:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.intake: Intake | None = None
+        self.desk: Desk | None = None
         self.ready = False
         self.started_at = time.monotonic()
 
@@ -108,7 +111,9 @@ class Service:
         relay: Relay | None = None
         if parts.deciding is not None:
             await asyncio.to_thread(parts.configs.keep, parts.deciding.config.digest, *snapshot(parts.deciding.config))
-            relay = Relay(parts.deciding, parts.inbox, parts.watchtower, parts.process.id)
+            desk = self.desk = Desk(parts.deciding, parts.approvals)
+            relay = Relay(parts.deciding, parts.inbox, parts.watchtower, desk, parts.process.id)
+            loops.append(desk.run)
             loops += self._hub_loops(parts.deciding, parts.deciding.config, relay)
         await parts.lease.join()  # first: what belongs to nobody who is entered may be pruned by others
         await asyncio.to_thread(parts.executor.launch, self._perform, relay.decide if relay else _never)

@@ -72,6 +72,10 @@ class Forge(Protocol):
         """
         ...
 
+    async def head(self, event: Event) -> str | None:
+        """The commit that the event's pull request is at now; `None` if it is about none. Raises `PotatoError` when it cannot answer."""
+        ...
+
     async def whoami(self) -> str:
         """The account that effects are made by. Raises `PotatoError` when the forge cannot answer."""
         ...

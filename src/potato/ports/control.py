@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from potato.core.approval import Answer
 from potato.core.hold import Mode
 from potato.core.infrastructure import Outcome
-from potato.ports import RunRecord
+from potato.ports import Delivery, ProposalRecord, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +128,59 @@ class Watchtower(Protocol):
 
     def states(self) -> list[GuardState]:
         """What they did last."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A proposal that waits for people, with its run and the delivery that it is about."""
+
+    run: RunRecord
+    proposal: ProposalRecord
+    delivery: Delivery
+    approvers: tuple[str, ...] = ()
+
+    @property
+    def short(self) -> str:
+        """What people type."""
+        return self.proposal.digest[7:19]
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of `approvals --json`."""
+        run = self.run
+        return {
+            "digest": self.proposal.digest, "short": self.short, "kind": self.proposal.kind, "args": dict(self.proposal.args),
+            "reason": self.proposal.reason, "run": run.id, "agent": run.agent, "repository": run.repository, "number": run.number,
+            "head_sha": run.head_sha, "approvers": list(self.approvers), "expires_at": run.expires_at,
+        }  # fmt: skip
+
+
+class Approvals(Protocol):
+    """What waits for people, and what they said. Each method is one transaction with its audit entries."""
+
+    def waiting(self, prefix: str = "") -> list[Waiting]:
+        """Proposals that wait, of those whose digest begins so."""
+        ...
+
+    def answer(self, waiting: Waiting, login: str, answer: Answer, source: str, *, enough: bool) -> RunRecord:
+        """Keep an answer. A denial ends the proposal; with `enough` it is allowed: then its run goes on.
+
+        Raises `PotatoError` (`approval-refused`) if it does not wait any more, or this person answered before.
+        """
+        ...
+
+    def revoke(self, run_id: str, reason: str) -> RunRecord | None:
+        """End a run that waits for people: what it rests on has changed."""
+        ...
+
+    def expire(self) -> list[RunRecord]:
+        """End those that nobody answered in time."""
+        ...
+
+    def accounts(self) -> set[str]:
+        """The accounts that effects were made by: none of them can answer."""
+        ...
+
+    def left(self, run_id: str, actor: str, tracks: Sequence[str]) -> None:
+        """What our reply left on the forge."""
         ...

@@ -36,7 +36,8 @@ def values(run: RunRecord) -> dict[str, Any]:
         "created_at": run.created_at.isoformat(), "updated_at": run.updated_at.isoformat(), "attempts": run.attempts,
         "summary": run.summary, "warnings": to_json(run.warnings), "log": run.log, "config_digest": run.config_digest,
         "head_sha": run.head_sha, "occurred_at": run.occurred_at, "after": to_json(run.after),
-        "actor": run.actor, "depth": len(run.lineage), "lineage": from_links(run.lineage), "expires_at": run.expires_at,
+        "actor": run.actor, "depth": len(run.lineage), "lineage": from_links(run.lineage),
+        "expires_at": run.expires_at if run.state == "awaiting_approval" else None,
     }  # fmt: skip
 
 

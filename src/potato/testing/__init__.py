@@ -68,6 +68,10 @@ class FakeForge:
         self.applied.append((agent, action))
         return Effect("applied", "done")
 
+    async def head(self, event: Event) -> str | None:
+        """As the payload says."""
+        return event.head_sha
+
     async def whoami(self) -> str:
         """A made-up account."""
         return "potato[bot]"

@@ -80,6 +80,13 @@ class FactFetcher:
             return "the pull request is closed by now"
         return None
 
+    async def head(self, event: Event) -> str | None:
+        """The commit that the event's pull request is at: asked anew each time."""
+        if event.repository is None or event.subject is None or event.subject.kind != "pull_request":
+            return None
+        self._pulls.pop((event.repository, event.subject.number), None)
+        return str(as_object(as_object(await self.pull(event)).get("head")).get("sha"))
+
     async def _pull_fields(self, event: Event) -> dict[str, Value]:
         pull = await self.pull(event)
         if pull is None:

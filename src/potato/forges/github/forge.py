@@ -21,6 +21,7 @@ from potato.ports import Effect, HeadReport
 _CODEOWNERS: Final = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 _LOG_BYTES: Final = 200_000
 _MAX_LOGS: Final = 10
+_LEVELS: Final = frozenset({"admin", "maintain", "write", "triage", "read", "none"})
 
 
 class GitHubForge:
@@ -75,6 +76,10 @@ class GitHubForge:
         """See the port: for events of a pull request with a head."""
         return await self._facts.stale(event)
 
+    async def head(self, event: Event) -> str | None:
+        """See the port."""
+        return await self._facts.head(event)
+
     async def whoami(self) -> str:
         """See the port."""
         return await self._client.login()
@@ -94,7 +99,8 @@ class GitHubForge:
             if as_object(await self._client.find(path)).get("state") == "active":
                 member_of.add(team)
         is_person = as_object(told.get("user")).get("type", "User") == "User" and not login.endswith("[bot]")
-        return Standing(login, str(told.get("permission", "none")), frozenset(member_of), is_person)
+        level = next((str(told.get(key)) for key in ("permission", "role_name") if told.get(key) in _LEVELS), "none")
+        return Standing(login, level, frozenset(member_of), is_person)
 
     async def author(self, repository: str, number: int) -> str:
         """See the port."""

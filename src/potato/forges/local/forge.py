@@ -96,6 +96,10 @@ class LocalForge:
             shown |= {name: self._facts[name] for name in ("jobs", "logs") if name in self._facts}
         return shown
 
+    async def head(self, event: Event) -> str | None:
+        """As the payload says."""
+        return event.head_sha
+
     async def whoami(self) -> str:
         """Nothing is written, so nobody writes it."""
         return "potato[local]"

@@ -33,6 +33,10 @@ class StagingForge:
         """What was given on top of what the forge shows."""
         return {**await self._real.read(event, permissions), **await self._local.read(event, permissions)}
 
+    async def head(self, event: Event) -> str | None:
+        """As the real forge says."""
+        return await self._real.head(event)
+
     async def whoami(self) -> str:
         """As the real forge says; when effects are staged, nobody writes."""
         return await (self._local if self._stage else self._real).whoami()

@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -119,8 +121,8 @@ def throughput(database: str, port: int, count: int) -> float:
     base = time.time_ns() // 1_000_000 % 1_000_000_000
     before = rows(database, "SELECT count(*) FROM run WHERE finished_at IS NOT NULL")[0][0]
     begun = time.time()
-    for number in range(count):
-        send(port, base + number)
+    with ThreadPoolExecutor(16) as senders:  # one after the other would measure the answers to the sender
+        list(senders.map(partial(send, port), range(base, base + count)))
     wait(database, "SELECT count(*) FROM run WHERE finished_at IS NOT NULL", before + count, 300)
     ends = rows(database, f"SELECT max(finished_at) FROM run WHERE started_at > {begun}")[0][0]
     return count / (ends - begun)

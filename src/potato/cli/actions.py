@@ -28,12 +28,12 @@ _LINK: Final = re.compile(r"https?|www|ftp", re.IGNORECASE)
 _LEVELS: Final = {"failed": "error", "blocked": "warning", "held": "warning", "cancelled": "warning", "awaiting_approval": "notice"}
 
 
-def report(outcome: Outcome, config: Config, environ: Mapping[str, str]) -> None:
+def report(outcome: Outcome, config: Config, environ: Mapping[str, str], sealed: str | None = None) -> None:
     """Write what the environment asks for: GITHUB_STEP_SUMMARY, GITHUB_OUTPUT, annotations on stderr.
 
     The effects are done by now: a file that cannot be written is a warning, not a failure.
     """
-    for name, text in (("GITHUB_STEP_SUMMARY", summary(outcome, config)), ("GITHUB_OUTPUT", outputs(outcome))):
+    for name, text in (("GITHUB_STEP_SUMMARY", summary(outcome, config)), ("GITHUB_OUTPUT", outputs(outcome, sealed))):
         if path := environ.get(name):
             try:
                 _append(path, text)
@@ -48,13 +48,15 @@ def _append(path: str, text: str) -> None:
         file.write(text)
 
 
-def outputs(outcome: Outcome) -> str:
-    """`agents`, `states` and `matrix` (for a later job's strategy), between random delimiters."""
+def outputs(outcome: Outcome, sealed: str | None = None) -> str:
+    """`agents`, `states`, `matrix` (for a later job's strategy) and `sealed`, between random delimiters."""
     values = {
         "agents": json.dumps([a.agent for a in outcome.decision.assignments]),
         "states": json.dumps({run.agent: run.state for run in outcome.runs}),
         "matrix": json.dumps({"include": [a.as_json() for a in outcome.decision.assignments]}),
     }
+    if sealed is not None:
+        values["sealed"] = sealed
     lines: list[str] = []
     for name, value in values.items():
         delimiter = f"potato-{secrets.token_hex(16)}"

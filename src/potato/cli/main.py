@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "backtest": "Say what a draft of the rules would have done to past events.",
     "explain": "Say what would run for an event, and why (not).",
     "run": "Route one event and run its agents.",
+    "apply": "Apply what 'run --seal' sealed, behind an environment's reviewers.",
     "serve": "Run the hub: webhooks in, agents, effects out.",
     "worker": "Run agents for the hubs of a Postgres database.",
     "status": "Say what waits, what runs, and how each agent does.",

@@ -15,7 +15,7 @@ from potato.cli.explain import decision_json
 from potato.cli.inputs import load, read_delivery, read_facts_file
 from potato.cli.options import config_option, database_option, event_options, json_option
 from potato.cli.output import print_json
-from potato.errors import DENIED, FAILED, OK, WAITING
+from potato.errors import DENIED, FAILED, OK, WAITING, UsageError
 
 if TYPE_CHECKING:
     from potato.config.loader import Config
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 @config_option
 @event_options
 @database_option
+@click.option("--seal", "seal_file", metavar="FILE", help="Write what waits for people there, for 'potato apply'.")
 @click.option("--dry-run", is_flag=True, help="Run the agents, apply nothing.")
 @json_option
-def command(config: str | None, event: str | None, payload: str | None, facts: str | None, database: str, *, dry_run: bool,
-            as_json: bool) -> int:  # fmt: skip
+def command(config: str | None, event: str | None, payload: str | None, facts: str | None, database: str, *, seal_file: str | None,
+            dry_run: bool, as_json: bool) -> int:  # fmt: skip
     """Route one event, run its agents, pass what they propose through the gate and apply what is allowed.
 
     In GitHub Actions the event comes from the environment. Without GITHUB_TOKEN effects are staged, not sent.
@@ -47,17 +48,41 @@ def command(config: str | None, event: str | None, payload: str | None, facts: s
         outcome = asyncio.run(work(loaded, delivery, normal, given, database, dry_run=dry_run, quiet=as_json))
     except asyncio.CancelledError:  # SIGTERM cancels the task; to the caller it is an interruption like any other
         raise KeyboardInterrupt from None
+    sealed = write_seal(loaded, delivery, outcome, seal_file) if seal_file else None
     if as_json:
         shape = decision_json(loaded, outcome.event, outcome.decision, outcome.facts)
         shape["runs"] = [run.as_json() | {"proposals": [p.as_json() for p in run.proposals]} for run in outcome.runs]
+        if seal_file:
+            shape["sealed"] = sealed
         print_json(shape)
     else:
         show(outcome, loaded)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from potato.cli.actions import report
 
-        report(outcome, loaded, os.environ)
+        report(outcome, loaded, os.environ, sealed)
     return exit_code(outcome.runs)
+
+
+def nonce() -> str:
+    """What tells this workflow run from any other."""
+    return f"{os.environ.get('GITHUB_REPOSITORY', '')}/{os.environ.get('GITHUB_RUN_ID', '')}"
+
+
+def write_seal(config: Config, delivery: Delivery, outcome: Outcome, path: str) -> str | None:
+    """Write what waits for people, and say its digest. Raises `UsageError` if the file cannot be written."""
+    from potato.hub.sealed import seal
+
+    made = seal(config.controls.policy, delivery, outcome.event, outcome.runs, nonce())
+    if made is None:
+        return None
+    try:
+        with open(path, "wb") as file:
+            file.write(made[0])
+    except OSError as error:
+        raise UsageError("file-unwritable", f"'{path}' cannot be written: {error.strerror}.") from None
+    click.echo(f"sealed in {path}: {made[1]}", err=True)
+    return made[1]
 
 
 def show(outcome: Outcome, config: Config) -> None:

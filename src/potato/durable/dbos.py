@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions
 from sqlalchemy import Connection, Engine
 
 from potato.ports import Fenced
@@ -61,6 +61,7 @@ class DbosDurable:
         self._process_id = process_id
         self._slots = slots
         self._client: DBOSClient | None = None
+        self._deciding: set[asyncio.Future[None]] = set()
         self._going: dict[str, asyncio.Task[Any]] = {}
         self.active: set[str] = set()
         self._on_run: OnRun | None = None
@@ -76,11 +77,6 @@ class DbosDurable:
         async def run(run_id: str, attempt: int) -> None:
             await self._run(run_id, attempt)
 
-        @DBOS.workflow(name="event")
-        async def event(delivery_id: str) -> None:
-            await on_event(delivery_id)
-
-        self._event = event
         self._keep = run
         DBOS.listen_queues([queue_of(self._process_id)])
         DBOS.launch()
@@ -107,16 +103,18 @@ class DbosDurable:
         }
         self._client.enqueue_in_transaction(connection, options, run_id, attempt)
 
-    async def start_event(self, delivery_id: str, attempt: int) -> None:
-        """Begin to decide an event here."""
-        with SetWorkflowID(f"event:{delivery_id}:{attempt}:{self._process_id}"):
-            await DBOS.start_workflow_async(self._event, delivery_id)
+    async def start_event(self, delivery_id: str) -> None:
+        """Begin to decide an event here: its delivery's row says who does, and another does when this process dies (ADR 27)."""
+        assert self._on_event is not None  # noqa: S101 - launched
+        task = asyncio.ensure_future(self._on_event(delivery_id))
+        self._deciding.add(task)
+        task.add_done_callback(self._deciding.discard)
 
     # the port
 
-    async def step(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
-        """See the port."""
-        return await DBOS.run_step_async({"name": name}, _awaiting(call))
+    async def step(self, name: str, call: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002 - the port's face
+        """Run it: its result is in our own tables, under the attempt's number, before it returns (ADR 27)."""
+        return await call()
 
     async def commit(self, call: Callable[[], T]) -> T:
         """In a thread."""
@@ -176,10 +174,3 @@ class DbosDurable:
         if self._client is not None:
             self._client.destroy()
         DBOS.destroy()
-
-
-def _awaiting(call: Callable[[], Awaitable[T]]) -> Callable[[], Coroutine[Any, Any, T]]:
-    async def step() -> T:
-        return await call()
-
-    return step

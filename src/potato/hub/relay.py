@@ -26,11 +26,11 @@ _PATIENT_ATTEMPTS: Final = 150
 _LONGEST_WAIT_S: Final = 600.0
 _LOG = logging.getLogger("potato")
 
-StartEvent = Callable[[str, int], Awaitable[None]]
+StartEvent = Callable[[str], Awaitable[None]]
 
 
 class Relay:
-    """Takes deliveries for this process and has each decided in a workflow of its own."""
+    """Takes deliveries for this process and has each decided by itself."""
 
     def __init__(self, hub: Hub, inbox: Inbox, tower: Watchtower, desk: Desk, process_id: str) -> None:
         self._hub = hub
@@ -50,7 +50,7 @@ class Relay:
             for undecided in found:
                 self._taken[undecided.delivery.delivery_id] = undecided
                 try:
-                    await start(undecided.delivery.delivery_id, undecided.attempt)
+                    await start(undecided.delivery.delivery_id)
                 except Exception:  # noqa: BLE001 - told; it is reclaimed below
                     _LOG.exception("delivery %s was not begun", undecided.delivery.delivery_id)
                     self._taken.pop(undecided.delivery.delivery_id, None)

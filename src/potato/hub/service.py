@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +37,7 @@ _STOPS_S: Final = 0.3
 _PRUNE_S: Final = 60.0
 _TROUBLE_S: Final = 1.0
 _PRUNES: Final = 20
+_THREADS: Final = 48
 _KEPT: Final = timedelta(minutes=10)
 Loop = Callable[[], Coroutine[Any, Any, None]]
 _LOG = logging.getLogger("potato")
@@ -107,6 +109,7 @@ class Service:
     async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
         """Until `stop` is set; then what goes on may end within the time to drain, and the rest is given back."""
         parts = self.parts
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="hub"))
         loops: list[Loop] = [parts.lease.run, self._stops]
         relay: Relay | None = None
         if parts.deciding is not None:

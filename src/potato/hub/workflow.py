@@ -159,7 +159,7 @@ async def handle(hub: Hub, delivery: Delivery, event: Event) -> Outcome:
     Raises `UsageError` when an assigned agent has no usable runner (nothing ran then) or the delivery was handled
     before, and `AuthError` when the forge refuses our credentials.
     """
-    hub = replace(hub, reader=partial(_given, event))
+    hub = replace(hub, reader=partial(given, event))
     if not accept(hub.store, delivery, event):
         raise UsageError("delivery-repeated", f"delivery '{delivery.delivery_id}' was handled before; nothing was done.")
     outcome = await decide_event(hub, delivery, event, strict=True)
@@ -175,7 +175,8 @@ async def handle(hub: Hub, delivery: Delivery, event: Event) -> Outcome:
     return replace(outcome, runs=tuple(hub.store.runs_of(delivery.delivery_id)))
 
 
-def _given(event: Event, _delivery: Delivery) -> Event:
+def given(event: Event, _delivery: Delivery) -> Event:
+    """A reader of stored deliveries that knows the event already."""
     return event
 
 

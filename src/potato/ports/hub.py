@@ -265,7 +265,7 @@ class Executor(Protocol):
         """Begin to take what is released to this process."""
         ...
 
-    async def start_event(self, delivery_id: str, attempt: int) -> None:
+    async def start_event(self, delivery_id: str) -> None:
         """Begin to decide an event here."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from potato.errors import PotatoError
@@ -254,7 +255,8 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     return Service(Parts(
         process, working, executor, roster, queue, bells, deciding, SqlInbox(tables), SqlReports(tables), SqlNotices(tables),
         SqlSwitch(tables, run_entry, passage), SqlApprovals(tables, run_entry, passage), SqlWatchtower(tables), HttpStatusPage(),
-        SqlMarks(tables), configs, _missed(config, environ, lease.check), _same_event, lease, drain_s,
+        SqlMarks(tables), configs, _missed(config, environ, lease.check),
+        partial(_identify, config) if config else None, _same_event, lease, drain_s,
         tuple(f for f in (working_forge, deciding_forge) if f), engine,
     ))  # fmt: skip
 
@@ -279,6 +281,16 @@ def _missed(config: Config | None, environ: Mapping[str, str], fence: Callable[[
     from potato.forges.github.deliveries import GitHubBackfill
 
     return GitHubBackfill(GitHubClient.from_environment(environ, fence), config.document.hub.url)
+
+
+async def _identify(config: Config, token: str, environ: Mapping[str, str]) -> str:
+    """Whose GitHub token this is. Raises `AuthError` and `PotatoError`."""
+    own = {name: value for name, value in environ.items() if name == "GITHUB_API_URL"}
+    forge = make_forge(config, own | {"GITHUB_TOKEN": token}, None)
+    try:
+        return await forge.whoami()
+    finally:
+        await forge.close()
 
 
 def _bury_the_dead(roster: Roster) -> None:

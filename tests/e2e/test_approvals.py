@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.cli import potato
 from support.github import BOBS_TOKEN, TOKEN, Fault, GitHub, Proxy, wait_until
-from support.hub import Hub, project, query, started
+from support.hub import API_TOKEN, Hub, project, query, started
 
 CONFIG = """
 routing:
@@ -212,3 +212,33 @@ def test_nobody_answers_in_time(tmp_path: Path, github: GitHub, proxy: Proxy, ur
         say(hub, github, pull, "bob", f"/potato approve {short}")
         assert wait_until(lambda: any("nothing waits" in reply for reply in replies(github, pull)), 15)
         assert not pushed(github)
+
+
+def test_the_api_answers_as_the_owner_of_a_token_and_pauses(tmp_path: Path, github: GitHub, proxy: Proxy, url: str) -> None:
+    with hub_of(tmp_path, url, proxy) as hub:
+        _, short = ask(hub, github)
+
+        def post(path: str, body: Any, token: str = "", method: str = "POST") -> tuple[int, Any]:
+            headers = {"authorization": f"Bearer {API_TOKEN}", "content-type": "application/json", "x-github-token": token}
+            status, _, answer = hub.request(method, path, json.dumps(body).encode(), headers)
+            return status, json.loads(answer)
+
+        assert [one["short"] for one in hub.api("/api/v1/approvals")] == [short]
+        path, yes = f"/api/v1/approvals/{short}", {"answer": "approve"}
+        proxy.faults.append(Fault("GET", r"^/user", 401))  # the emulator takes any token
+        assert post(path, yes, "nobody's")[0] == 403
+        assert post(path, {"answer": "maybe"}, BOBS_TOKEN)[0] == 422
+        status, told = post(path, yes, TOKEN)
+        assert (status, "wrote this" in told["detail"]) == (409, True)
+        status, told = post("/api/v1/pauses", {"note": "wait", "repository": github.repository, "seconds": 3600})
+        assert (status, told["state"], told["mode"]) == (201, "paused", "hold")
+        status, answered = post(path, yes, BOBS_TOKEN)
+        assert (status, answered["told"]) == (200, "approved by bob")
+        assert wait_until(lambda: state(hub) == "held", 10)  # approved, and still paused
+        assert not pushed(github)
+        assert post("/api/v1/pauses", {"note": "", "mode": "explode"})[0] == 422
+        assert post(f"/api/v1/pauses/{told['id']}", None, method="DELETE")[0] == 200
+        assert post(f"/api/v1/pauses/{told['id']}", None, method="DELETE")[0] == 404
+        assert wait_until(lambda: state(hub) == "succeeded", 15)
+        assert pushed(github)
+        assert hub.request("POST", path, b"{}", {"x-github-token": BOBS_TOKEN})[0] == 401

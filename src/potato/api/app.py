@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from potato import __version__
+from potato.api import control
 from potato.api.routes import open_routes, routes
 from potato.api.webhook import Receive, Scope, Send, Webhook
 from potato.errors import PotatoError
@@ -17,7 +19,7 @@ from potato.hub.service import Service
 PATH: Final = "/webhooks/github"
 _PROBLEM: Final = "application/problem+json"
 _TYPES: Final = "https://potato-orchestrator.github.io/problems/"
-_KINDS: Final = {401: "unauthorized", 404: "not-found"}
+_KINDS: Final = {401: "unauthorized", 403: "forbidden", 404: "not-found", 409: "approval-refused"}
 _SAFE: Final = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
     "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store",
@@ -47,9 +49,11 @@ def make_api(service: Service, token: str | None) -> FastAPI:
     api.state.service, api.state.token = service, token
     api.include_router(open_routes)
     api.include_router(routes)
+    api.include_router(control.routes)
     api.middleware("http")(_hardened)
     api.add_exception_handler(HTTPException, _refused)
     api.add_exception_handler(PotatoError, _troubled)
+    api.add_exception_handler(RequestValidationError, _malformed)
     return api
 
 
@@ -62,6 +66,13 @@ async def _hardened(request: Request, call_next: Callable[[Request], Awaitable[R
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     return _problem(error.status_code, str(error.detail), dict(error.headers or {}), _KINDS.get(error.status_code, "refused"))
+
+
+async def _malformed(_request: Request, error: Exception) -> Response:
+    """Where, and what; never what was sent."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+    return _problem(422, told, {}, "malformed")
 
 
 async def _troubled(_request: Request, error: Exception) -> Response:

@@ -36,7 +36,7 @@ def _service(request: Request) -> Service:
     return cast("Service", request.app.state.service)
 
 
-_Running = Annotated[Service, Depends(_service)]
+Running = Annotated[Service, Depends(_service)]
 
 
 @open_routes.get("/healthz", response_class=PlainTextResponse)
@@ -46,7 +46,7 @@ async def healthz() -> str:
 
 
 @open_routes.get("/readyz", response_class=PlainTextResponse)
-async def readyz(service: _Running) -> PlainTextResponse:
+async def readyz(service: Running) -> PlainTextResponse:
     """It accepts deliveries: the database answers and every loop goes on."""
     try:
         await asyncio.to_thread(service.parts.roster.all)
@@ -62,7 +62,7 @@ async def root() -> str:
 
 
 @routes.get("/metrics", response_class=PlainTextResponse)
-async def metrics(service: _Running) -> PlainTextResponse:
+async def metrics(service: Running) -> PlainTextResponse:
     """For Prometheus."""
     registry = CollectorRegistry()
     registry.register(_Numbers(service, await asyncio.to_thread(service.parts.queue.overview)))
@@ -70,19 +70,19 @@ async def metrics(service: _Running) -> PlainTextResponse:
 
 
 @routes.get("/api/v1/status")
-async def status(service: _Running) -> dict[str, Any]:
+async def status(service: Running) -> dict[str, Any]:
     """What waits, what runs, and how each agent does."""
     return (await asyncio.to_thread(service.parts.queue.overview)).as_json()
 
 
 @routes.get("/api/v1/runs")
-async def runs(service: _Running, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
+async def runs(service: Running, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
     """Runs, newest first."""
     return [run.as_json() for run in await asyncio.to_thread(service.parts.working.store.runs, limit)]
 
 
 @routes.get("/api/v1/deliveries/{delivery_id}")
-async def delivery(service: _Running, delivery_id: str) -> dict[str, Any]:
+async def delivery(service: Running, delivery_id: str) -> dict[str, Any]:
     """The runs of a delivery, with what they proposed."""
     if not await asyncio.to_thread(service.parts.inbox.has, [delivery_id]):
         raise HTTPException(404, "there is no such delivery.")
@@ -91,7 +91,7 @@ async def delivery(service: _Running, delivery_id: str) -> dict[str, Any]:
 
 
 @routes.post("/api/v1/runs/{run_id}/cancel")
-async def cancel(service: _Running, run_id: str) -> dict[str, Any]:
+async def cancel(service: Running, run_id: str) -> dict[str, Any]:
     """Stop a run."""
     run = await asyncio.to_thread(service.parts.queue.stop, run_id, "cancelled", "cancelled through the API")
     if run is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -89,6 +89,7 @@ class Parts:
     marks: Marks
     configs: Configs
     missed: Missed | None
+    identify: Callable[[str, Mapping[str, str]], Awaitable[str]] | None
     same_event: Callable[[Event], str | None]
     lease: Lease
     drain_s: float

@@ -146,6 +146,7 @@ def test_every_way_to_cheat_is_refused_and_says_why(tmp_path: Path, github: GitH
         assert query(url, "SELECT count(*) FROM approval") == [(0,)]
 
 
+@pytest.mark.slow
 def test_two_of_two_over_two_restarts_by_comment_and_command_line(tmp_path: Path, github: GitHub, proxy: Proxy, url: str) -> None:
     with hub_of(tmp_path, url, proxy, 2) as hub:
         pull, short = ask(hub, github)
@@ -203,6 +204,7 @@ def test_what_changes_after_it_was_asked_voids_it(tmp_path: Path, github: GitHub
         assert hub.api("/api/v1/runs")[0]["reason"] == "the policy has changed since it was asked for"
 
 
+@pytest.mark.slow
 def test_nobody_answers_in_time(tmp_path: Path, github: GitHub, proxy: Proxy, url: str) -> None:
     with hub_of(tmp_path, url, proxy) as hub:
         pull, short = ask(hub, github)
@@ -214,6 +216,7 @@ def test_nobody_answers_in_time(tmp_path: Path, github: GitHub, proxy: Proxy, ur
         assert not pushed(github)
 
 
+@pytest.mark.slow
 def test_the_api_answers_as_the_owner_of_a_token_and_pauses(tmp_path: Path, github: GitHub, proxy: Proxy, url: str) -> None:
     with hub_of(tmp_path, url, proxy) as hub:
         _, short = ask(hub, github)

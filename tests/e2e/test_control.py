@@ -101,6 +101,7 @@ def test_two_agents_that_trigger_each_other_are_cut_and_say_so_once(tmp_path: Pa
         assert cut["id"] in [run["id"] for run in json.loads(status.out)["stopped"]]
 
 
+@pytest.mark.slow
 def test_an_agent_that_gets_nowhere_on_one_head_is_stopped(tmp_path: Path, github: GitHub, url: str) -> None:
     config = """
 routing:

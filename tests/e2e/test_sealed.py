@@ -74,6 +74,7 @@ def altered(jobs: Jobs, change: Any) -> None:
     (jobs.folder / "sealed.json").write_text(json.dumps(body))
 
 
+@pytest.mark.slow
 def test_every_change_breaks_the_seal(jobs: Jobs) -> None:
     """A01, A07."""
     _, digest = jobs.run()

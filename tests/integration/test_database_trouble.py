@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -72,8 +71,7 @@ def test_a_database_server_that_dies_and_comes_back(tmp_path: Path, opened: dict
                 if hub.send(payload(opened, number), delivery_id=f"d{number}") == 202:
                     acknowledged.append(f"d{number}")
                 if number == 4:
-                    pid = int((server.folder / "postmaster.pid").read_text().splitlines()[0])
-                    os.kill(pid, signal.SIGKILL)
+                    server.kill()
             assert 4 <= len(acknowledged) < 8
             time.sleep(2)
             server.restart()

@@ -201,14 +201,35 @@ class Postgres:
         self.server.psql(f"CREATE DATABASE {name};")
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
+    def kill(self) -> None:
+        """SIGKILL to the postmaster; returns when it and all its backends are dead, be it as zombies nobody reaps."""
+        import psutil
+
+        postmaster = psutil.Process(int((self.folder / "postmaster.pid").read_text().splitlines()[0]))
+        family = [postmaster, *postmaster.children(recursive=True)]
+        postmaster.kill()
+        if not wait_until(lambda: all(dead(one) for one in family), 20):
+            raise RuntimeError("the backends of a killed Postgres live on")
+
     def restart(self) -> None:
-        """After it was killed."""
+        """After `kill`. The lock files name a process that may still be a zombie, which Postgres would take for alive."""
+        for lock in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self.folder / lock).unlink()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.server.ensure_postgres_running()
 
     def close(self) -> None:
         self.server.cleanup()
+
+
+def dead(process: Any) -> bool:
+    import psutil
+
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def query(database: str, statement: str) -> list[tuple[Any, ...]]:

@@ -15,7 +15,7 @@ from typing import Final
 from potato.config.controls import Guard
 from potato.core.event import Event
 from potato.core.hold import Hold
-from potato.core.infrastructure import OUTCOMES, classify, illness
+from potato.core.infrastructure import OUTCOMES, Outcome, classify, illness
 from potato.errors import PotatoError
 from potato.ports import Clock, Forge
 from potato.ports.control import GuardState, Override, Switch, Watchtower
@@ -26,6 +26,7 @@ STALE_S: Final = 15.0
 JUMP_S: Final = 3600.0
 _STATUS_EVERY_S: Final = 30.0
 _PAGES: Final = 4
+_TELL_S: Final = 10.0
 CLOCK: Final = "clock"
 _LOG = logging.getLogger("potato")
 
@@ -52,6 +53,8 @@ class Watchman:
         self._looked_at: float | None = None
         self._pages: dict[str, tuple[float, str]] = {}
         self._since: dict[str, str] = {}
+        self._told: list[tuple[str, bool, str]] = []
+        self._told_at = 0.0
 
     def holds(self) -> tuple[Hold, ...]:
         """What holds now; everything before the first look, and when the last one is long ago."""
@@ -68,16 +71,25 @@ class Watchman:
     async def look(self) -> None:
         """Ask every guard once. Raises `PotatoError` when the database does not answer: then the last answer grows old."""
         now = self._clock.now()
-        aside = {one.guard: one for one in await asyncio.to_thread(self._switch.overrides)}
-        found = [(guard.name, await self._ask(guard, now)) for guard in self._guards]
+        aside, seen = await asyncio.to_thread(self._read, now.timestamp())
+        found = [(guard.name, await self._ask(guard, now, seen.get(guard.name, ()))) for guard in self._guards]
         found.append((CLOCK, self._clock_jump(now)))
         states = [self._state(name, hold, aside.get(name), now) for name, hold in found]
-        await asyncio.to_thread(self._tower.note, states)
+        told = [(state.guard, state.holds, state.reason) for state in states]
+        if told != self._told or self._steady() - self._told_at > _TELL_S:
+            await asyncio.to_thread(self._tower.note, states)
+            self._told, self._told_at = told, self._steady()
         before = self._holds
         self._holds = tuple(hold for name, hold in found if hold is not None and name not in aside)
         self._looked_at = self._steady()
         if self._holds != before:
             self._changed()
+
+    def _read(self, now: float) -> tuple[dict[str, Override], dict[str, Sequence[Outcome]]]:
+        """All that the database knows, in one go."""
+        aside = {one.guard: one for one in self._switch.overrides()}
+        asked = [(guard.name, guard.health, guard.reach) for guard in self._guards if guard.health is not None]
+        return aside, {name: self._tower.outcomes(now - health.window_s, reach.repositories) for name, health, reach in asked}
 
     def _state(self, name: str, hold: Hold | None, aside: Override | None, now: datetime) -> GuardState:
         if hold is None:
@@ -87,10 +99,10 @@ class Watchman:
         told = f"set aside by {aside.by}: {aside.note}" if aside else hold.reason
         return GuardState(name, holds=aside is None, reason=told, since=since, until=aside.until if aside else hold.until)
 
-    async def _ask(self, guard: Guard, now: datetime) -> Hold | None:
+    async def _ask(self, guard: Guard, now: datetime, seen: Sequence[Outcome]) -> Hold | None:
         """Whether it holds; a guard that cannot be asked does."""
         try:
-            answer = await self._answer(guard, now)
+            answer = await self._answer(guard, now, seen)
         except PotatoError as error:
             answer = (f"it cannot tell: {error.message}", None)
         if answer is None:
@@ -99,7 +111,7 @@ class Watchman:
         note = f" ({guard.note})" if guard.note else ""
         return Hold(f"guard {guard.name}", f"{reason}{note}", guard.reach, until, _when(until))
 
-    async def _answer(self, guard: Guard, now: datetime) -> tuple[str, float | None] | None:
+    async def _answer(self, guard: Guard, now: datetime, seen: Sequence[Outcome]) -> tuple[str, float | None] | None:
         if guard.freeze is not None:
             end = guard.freeze.until(now)
             return ("frozen", end.timestamp()) if end else None
@@ -107,8 +119,7 @@ class Watchman:
             return None
         if guard.status is not None and (incident := await self._incident(guard.status)):
             return incident, None
-        outcomes = await asyncio.to_thread(self._tower.outcomes, now.timestamp() - guard.health.window_s, guard.reach.repositories)
-        return illness(outcomes, guard.health, now.timestamp())
+        return illness(seen, guard.health, now.timestamp())
 
     async def _incident(self, url: str) -> str | None:
         """What the status page says, asked now and then. Raises `PotatoError` if it does not answer."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from potato.core.lineage import Link, Track
 from potato.store import tables as t
@@ -28,7 +28,7 @@ def chain(tx: Transaction, tracks: Sequence[Track], actor: str | None, repositor
         return ()
     by_us = (actor or "").casefold()
     ours_only = {track.key: track.ours_only for track in tracks}
-    rows = tx.rows(select(t.trace.c.key, t.trace.c.run_id, t.trace.c.actor).where(t.trace.c.key.in_(list(ours_only))))
+    rows = tx.connection.execute(_TRACES, {"keys": list(ours_only)}).all()
     parents = {row.run_id for row in rows if not ours_only[row.key] or row.actor.casefold() == by_us}
     if not parents:
         return None if _in_flight(tx, by_us, repository) else ()
@@ -39,10 +39,22 @@ def chain(tx: Transaction, tracks: Sequence[Track], actor: str | None, repositor
 
 def _in_flight(tx: Transaction, actor: str, repository: str | None) -> bool:
     """Whether we began an effect there a moment ago whose end is not kept yet: GitHub tells of it before it answers us."""
-    begun = (t.effect.c.state == "intended", func.lower(t.effect.c.actor) == actor, t.run.c.repository == repository)
-    recent = (t.effect.c.begun_at > tx.time - _IN_FLIGHT_S, t.effect.c.begun_at <= tx.time + _IN_FLIGHT_S)
-    joined = t.effect.join(t.run, t.effect.c.run_id == t.run.c.id)
-    return bool(actor) and tx.scalar(select(t.effect.c.key).select_from(joined).where(*begun, *recent).limit(1)) is not None
+    if not actor:
+        return False
+    values = {"actor": actor, "repository": repository, "after": tx.time - _IN_FLIGHT_S, "before": tx.time + _IN_FLIGHT_S}
+    return tx.connection.execute(_BEGUN, values).first() is not None
+
+
+_TRACES: Final = select(t.trace.c.key, t.trace.c.run_id, t.trace.c.actor).where(t.trace.c.key.in_(bindparam("keys", expanding=True)))
+_BEGUN: Final = (
+    select(t.effect.c.key)
+    .select_from(t.effect.join(t.run, t.effect.c.run_id == t.run.c.id))
+    .where(
+        t.INTENDED, t.effect.c.begun_at > bindparam("after"), t.effect.c.begun_at <= bindparam("before"),
+        func.lower(t.effect.c.actor) == bindparam("actor"), t.run.c.repository == bindparam("repository"),
+    )
+    .limit(1)
+)  # fmt: skip
 
 
 def links(text: str) -> tuple[Link, ...]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
 
 from potato.core.admission import next_tag
 from potato.core.lineage import Caps, no_progress, too_deep
@@ -126,15 +126,11 @@ class Runs:
 
     def _ran(self, tx: Transaction, run: RunRecord) -> int:
         """How often the agent ran, or is about to, on the commit; without one, on the subject within a day."""
-        same = [t.run.c.agent == run.agent, t.run.c.repository == run.repository, t.run.c.state.notin_(_NEVER_RAN)]
-        same.append(t.run.c.number == run.number if run.number is not None else t.run.c.number.is_(None))
-        if run.head_sha is not None:
-            same.append(t.run.c.head_sha == run.head_sha)
-        elif run.number is not None:
-            same += [t.run.c.head_sha.is_(None), t.run.c.created_at > (tx.now - timedelta(days=1)).isoformat()]
-        else:
+        if run.number is None and run.head_sha is None:
             return 0
-        return int(tx.scalar(select(func.count()).select_from(t.run).where(*same)))
+        since = (tx.now - timedelta(days=1)).isoformat() if run.head_sha is None else ""
+        values = {"agent": run.agent, "repository": run.repository, "number": run.number, "head_sha": run.head_sha, "since": since}
+        return int(tx.connection.execute(_RAN[run.number is None, run.head_sha is None], values).scalar_one())
 
     def make_ready(self, tx: Transaction, run: RunRecord, delay_s: float = 0.0) -> None:
         """It waits for nothing but a time, and then for a slot."""
@@ -272,6 +268,18 @@ def as_shown(run: RunRecord, row: Any, lanes: Mapping[int, tuple[str, bool]]) ->
         return run
     why, held = lanes[row.lane]
     return replace(run, state="held", reason=why) if held else replace(run, reason=f"waits: {why}")
+
+
+def _ran_query(*, no_number: bool, no_head: bool) -> Select[Any]:
+    """Runs of an agent on one commit or subject; made once, for it is asked for every run."""
+    same = [t.run.c.agent == bindparam("agent"), t.run.c.repository == bindparam("repository"), t.run.c.state.notin_(_NEVER_RAN),
+            t.run.c.created_at > bindparam("since")]  # fmt: skip
+    same.append(t.run.c.number.is_(None) if no_number else t.run.c.number == bindparam("number"))
+    same.append(t.run.c.head_sha.is_(None) if no_head else t.run.c.head_sha == bindparam("head_sha"))
+    return select(func.count()).select_from(t.run).where(*same)
+
+
+_RAN: Final = {(n, h): _ran_query(no_number=n, no_head=h) for n in (False, True) for h in (False, True)}
 
 
 def outstanding(tx: Transaction, agents: Sequence[str]) -> dict[str, tuple[int, bool]]:

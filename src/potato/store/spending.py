@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from potato.core.budget import Amount, Budgets, Scope, shortage
 from potato.ports import Usage
@@ -22,20 +23,19 @@ def reserve(tx: Transaction, budgets: Budgets, run: Any, attempt: int) -> tuple[
     """
     if not budgets.any:
         return None
-    settle(tx, run.id, None)
+    if attempt > 1:
+        settle(tx, run.id, None)
     asked = Amount() if run.judged else budgets.need(run.agent)
     need = Amount(1 if attempt <= 1 else 0, asked.tokens, asked.micros)
     scopes = budgets.scopes(run.repository or "", run.number, tx.now.date().isoformat())
+    spent_in = used(tx, [scope.key for scope in scopes])
     for scope in scopes:
-        why = shortage(scope, used(tx, scope), need, budgets.currency)
+        why = shortage(scope, spent_in.get((scope.key, scope.period), Amount()), need, budgets.currency)
         if why:
             return scope, why
-    for scope in scopes:
-        _add(tx, scope.key, scope.period, need)
-    keys = [[scope.key, scope.period] for scope in scopes]
-    row = {"scopes": to_json(keys), "tokens": need.tokens, "micros": need.micros, "open": 1}
-    again = tx.upsert(t.reservation).values(run_id=run.id, attempt=attempt, **row)
-    tx.execute(again.on_conflict_do_update(index_elements=["run_id", "attempt"], set_=row))
+    _add(tx, [(scope.key, scope.period) for scope in scopes], need)
+    keys = to_json([[scope.key, scope.period] for scope in scopes])
+    tx.many(_RESERVE, [(run.id, attempt, keys, need.tokens, need.micros)])
     return None
 
 
@@ -47,15 +47,13 @@ def settle(tx: Transaction, run_id: str, usage: Usage | None) -> None:
         if usage is None:
             continue
         difference = Amount(0, usage.tokens - row.tokens, usage.micros - row.micros)
-        for key, period in json.loads(row.scopes):
-            _add(tx, key, period, difference)
+        _add(tx, [(key, period) for key, period in json.loads(row.scopes)], difference)
 
 
-def used(tx: Transaction, scope: Scope) -> Amount:
-    """What is used or reserved."""
-    same = (t.budget.c.scope == scope.key, t.budget.c.period == scope.period)
-    row = tx.connection.execute(select(t.budget).where(*same)).first()
-    return Amount(row.runs, row.tokens, row.micros) if row else Amount()
+def used(tx: Transaction, keys: Sequence[str]) -> dict[tuple[str, str], Amount]:
+    """What is used or reserved, by scope and period."""
+    rows = tx.connection.execute(_USED, {"keys": list(keys)}).all()
+    return {(row.scope, row.period): Amount(row.runs, row.tokens, row.micros) for row in rows}
 
 
 def spent(tx: Transaction, today: str, limit: int = 20) -> list[Spent]:
@@ -65,7 +63,16 @@ def spent(tx: Transaction, today: str, limit: int = 20) -> list[Spent]:
     return [Spent(row.scope, row.period, row.runs, row.tokens, row.micros) for row in rows]
 
 
-def _add(tx: Transaction, key: str, period: str, amount: Amount) -> None:
-    fresh = tx.upsert(t.budget).values(scope=key, period=period, runs=amount.runs, tokens=amount.tokens, micros=amount.micros)
-    more = {"runs": t.budget.c.runs + amount.runs, "tokens": t.budget.c.tokens + amount.tokens, "micros": t.budget.c.micros + amount.micros}
-    tx.execute(fresh.on_conflict_do_update(index_elements=["scope", "period"], set_=more))
+def _add(tx: Transaction, keys: Sequence[tuple[str, str]], amount: Amount) -> None:
+    tx.many(_ADD, [(key, period, amount.runs, amount.tokens, amount.micros) for key, period in keys])
+
+
+_USED = select(t.budget).where(t.budget.c.scope.in_(bindparam("keys", expanding=True)))
+_ADD = (
+    "INSERT INTO budget (scope, period, runs, tokens, micros) VALUES (?, ?, ?, ?, ?) ON CONFLICT (scope, period) DO UPDATE SET "
+    "runs = budget.runs + excluded.runs, tokens = budget.tokens + excluded.tokens, micros = budget.micros + excluded.micros"
+)
+_RESERVE = (
+    "INSERT INTO reservation (run_id, attempt, scopes, tokens, micros, open) VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT (run_id, attempt) "
+    "DO UPDATE SET scopes = excluded.scopes, tokens = excluded.tokens, micros = excluded.micros, open = 1"
+)

@@ -12,6 +12,7 @@ metadata: Final = MetaData()
 
 ACCEPTED: Final = text("delivery.state = 'accepted'")
 UNREADY: Final = text("run.state = 'queued' AND run.ready = 0")
+INTENDED: Final = text("effect.state = 'intended'")
 """Conditions of partial indexes, word for word: SQLite uses such an index only for a query that says the same without parameters."""
 
 _REPOSITORY = String(201)

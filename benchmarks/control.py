@@ -11,6 +11,7 @@ import contextlib
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,22 @@ def nothing(_connection: Connection, _run_id: str, _attempt: int, _worker: str) 
     """The durable engine is measured elsewhere."""
 
 
+class Budgeted:
+    """The same budgets everywhere, and nothing else."""
+
+    def rates(self) -> Mapping[str, tuple[int, float]]:
+        """None."""
+        return {}
+
+    def cooldown_s(self, repository: str | None, agent: str) -> float:  # noqa: ARG002 - the port's face
+        """None."""
+        return 0.0
+
+    def budgets(self, repository: str | None) -> Budgets:  # noqa: ARG002 - the port's face
+        """Of the benchmark."""
+        return BUDGETS
+
+
 class Side:
     """One database with, or without, control."""
 
@@ -65,7 +82,7 @@ class Side:
         self.store = SqlStore(database, run_entry, passage, queue=True)
         if not controlled:
             self.store._runs = Uncut(run_entry, passage, queue=True)  # noqa: SLF001  # type: ignore[reportPrivateUsage] # the baseline
-        self.queue = SqlQueue(database, run_entry, passage, nothing, {}, {}, BUDGETS if controlled else None)
+        self.queue = SqlQueue(database, run_entry, passage, nothing, Budgeted() if controlled else None)
         self.controlled = controlled
         self.count = 0
         now = datetime.now(UTC).isoformat()
@@ -140,7 +157,7 @@ async def guards(rounds: int) -> list[float]:
     facts: Any = Facts()
     ten = [Guard(f"g{n}", Reach(), freeze=Weekly(4, 18, 0, 0, 6, 0, "Europe/Berlin")) for n in range(5)]
     ten += [replace(ten[0], name=f"h{n}", freeze=None, health=Health(), status="http://s") for n in range(5)]
-    man = Watchman(ten, facts, facts, facts, facts, lambda: None)
+    man = Watchman(lambda: ten, facts, facts, facts, facts, lambda: None)
     samples: list[float] = []
     for _ in range(rounds * 20):
         begun = time.perf_counter()

@@ -140,7 +140,7 @@ def queue_cost(database: str, queued: int) -> float:
     """Milliseconds to release one run among so many that wait."""
     engine = open_engine(database)
     fill(engine, queued)
-    queue = SqlQueue(Database(engine, append, SystemClock()), run_entry, passage, nothing, {}, {})
+    queue = SqlQueue(Database(engine, append, SystemClock()), run_entry, passage, nothing)
     samples: list[float] = []
     for _ in range(50):
         begun = time.perf_counter()

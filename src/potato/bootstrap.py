@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,14 +17,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from potato.audit.verify import Verdict
-    from potato.config.loader import Config
+    from potato.config.config import Config
     from potato.core.event import Event
+    from potato.forges.github.sources import GitHubSources
     from potato.hub.approvals import Desk
+    from potato.hub.book import Book
+    from potato.hub.config_check import ConfigCheck
     from potato.hub.context import Hub
     from potato.hub.service import Service
     from potato.ports import Archive, Delivery, Forge, Notifier, Runner, Store
     from potato.ports.control import Approvals, Switch
     from potato.ports.hub import Configs, Missed, Queue, Roster
+
+
+_LATEST = 500
+"""Past deliveries that a proposed config is tried on."""
 
 
 class SystemClock:
@@ -139,10 +148,12 @@ def open_desk(url: str, config: Config, environ: Mapping[str, str]) -> tuple[Des
     from potato.audit.log import append
     from potato.durable.inline import InlineDurable
     from potato.hub.approvals import Desk
+    from potato.hub.book import Book, Keeping
     from potato.hub.context import Hub
     from potato.hub.entries import run_entry
     from potato.hub.guards import passage
     from potato.hub.service import Bells
+    from potato.store.adoptions import SqlAdoptions
     from potato.store.approvals import SqlApprovals
     from potato.store.database import Database
     from potato.store.engine import open_engine
@@ -155,8 +166,10 @@ def open_desk(url: str, config: Config, environ: Mapping[str, str]) -> tuple[Des
     approvals = SqlApprovals(tables, run_entry, passage)
     forge = make_forge(config, environ, None)
     store = SqlStore(tables, run_entry, passage, queue=True)
-    hub = Hub(config, store, forge, {}, InlineDurable(), clock, Bells(), environ, read_stored, _Shelf(SqlConfigs(tables)))
-    return Desk(hub, approvals, hub_account=False), approvals, forge, engine
+    shelf = _Shelf(SqlConfigs(tables))
+    hub = Hub(config, store, forge, {}, InlineDurable(), clock, Bells(), environ, read_stored, shelf)
+    book = Book(config, Keeping(None, SqlAdoptions(tables), SqlConfigs(tables), forge, shelf.folder))
+    return Desk(hub, book, approvals, hub_account=False), approvals, forge, engine
 
 
 def open_approvals(url: str) -> tuple[Approvals, Engine]:
@@ -185,7 +198,7 @@ def open_queue(url: str) -> tuple[Queue, Engine]:
         raise PotatoError("internal-error", "only hubs release runs.")
 
     engine = open_engine(url, create=False)
-    return SqlQueue(Database(engine, append, SystemClock()), run_entry, passage, cannot, {}, {}), engine
+    return SqlQueue(Database(engine, append, SystemClock()), run_entry, passage, cannot), engine
 
 
 def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], None], *, config: Config | None, slots: int,
@@ -203,12 +216,14 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     from potato.config.snapshot import NOTHING
     from potato.durable.dbos import DbosDurable, prepare
     from potato.forges.github.status_page import HttpStatusPage
+    from potato.hub.book import Book, Keeping
     from potato.hub.context import Hub
     from potato.hub.entries import run_entry
     from potato.hub.guards import passage
     from potato.hub.service import Bells, Parts, Service
     from potato.hub.takeover import Lease
     from potato.ports.hub import Process
+    from potato.store.adoptions import SqlAdoptions
     from potato.store.approvals import SqlApprovals
     from potato.store.database import Database
     from potato.store.engine import engine_url, open_engine
@@ -233,31 +248,23 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     lease = Lease(roster, process, lost)
     bells = Bells()
     configs = SqlConfigs(tables)
-    specs = (config or NOTHING).agents
-    rates = {name: spec.rate for name, spec in specs.items() if spec.rate is not None}
-    queue = SqlQueue(
-        tables,
-        run_entry,
-        passage,
-        executor.enqueue,
-        rates,
-        {name: spec.cooldown_s for name, spec in specs.items() if spec.cooldown_s},
-        (config or NOTHING).controls.budgets,
-    )
     store = SqlStore(tables, run_entry, passage, queue=True)
     working_forge = make_forge(config or NOTHING, environ, None, fence=lease.check)
     deciding_forge = make_forge(config, environ, None, fence=lease.check) if config else None
     shelf = _Shelf(configs)
+    sources = _sources(config, environ, lease.check)
+    keeping = Keeping(sources, SqlAdoptions(tables), configs, deciding_forge, shelf.folder) if deciding_forge else None
+    book = Book(config, keeping) if config and keeping else None
+    queue = SqlQueue(tables, run_entry, passage, executor.enqueue, book)
     working = Hub(config or NOTHING, store, working_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf)
-    deciding = None
-    if config and deciding_forge:
-        deciding = Hub(config, store, deciding_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf)
+    deciding = replace(working, config=config, forge=deciding_forge) if config and deciding_forge else None
     return Service(Parts(
-        process, working, executor, roster, queue, bells, deciding, SqlInbox(tables), SqlReports(tables), SqlNotices(tables),
+        process, working, executor, roster, queue, bells, deciding, book,
+        _config_check(book, sources, deciding_forge, engine), SqlInbox(tables), SqlReports(tables), SqlNotices(tables),
         SqlSwitch(tables, run_entry, passage), SqlApprovals(tables, run_entry, passage), SqlWatchtower(tables), HttpStatusPage(),
         SqlMarks(tables), configs, _missed(config, environ, lease.check),
         partial(_identify, config) if config else None, _same_event, lease, drain_s,
-        tuple(f for f in (working_forge, deciding_forge) if f), engine,
+        tuple(f for f in (working_forge, deciding_forge, sources, shelf) if f is not None), engine,
     ))  # fmt: skip
 
 
@@ -272,6 +279,28 @@ def _same_event(event: Event) -> str | None:
     from potato.forges.github.identity import same_event
 
     return same_event(event)
+
+
+def _sources(config: Config | None, environ: Mapping[str, str], fence: Callable[[], None]) -> GitHubSources | None:
+    if config is None or not (environ.get("GITHUB_TOKEN") or environ.get("POTATO_GITHUB_APP_ID")) or config.document.forge.kind == "local":
+        return None
+    from potato.forges.github.client import GitHubClient
+    from potato.forges.github.sources import GitHubSources
+
+    return GitHubSources(GitHubClient.from_environment(environ, fence))
+
+
+def _config_check(book: Book | None, sources: GitHubSources | None, forge: Forge | None, engine: Engine) -> ConfigCheck | None:
+    if book is None or sources is None or forge is None:
+        return None
+    from potato.forges.github.normalise import normalise
+    from potato.hub.config_check import ConfigCheck, Tools
+    from potato.store.archive import SqlArchive
+
+    def archive(repository: str | None) -> SqlArchive:
+        return SqlArchive(engine, repository=repository, latest=_LATEST)
+
+    return ConfigCheck(book, Tools(sources, forge, LocalForge(), archive, lambda event, body, what: normalise(event, body, what=what)))
 
 
 def _missed(config: Config | None, environ: Mapping[str, str], fence: Callable[[], None]) -> Missed | None:
@@ -307,7 +336,7 @@ class _Shelf(Mapping[str, "Config"]):
     def __init__(self, configs: Configs) -> None:
         self._configs = configs
         self._known: dict[str, Config] = {}
-        self._folder = tempfile.mkdtemp(prefix="potato-configs-")
+        self.folder = tempfile.mkdtemp(prefix="potato-configs-")
 
     def __getitem__(self, digest: str) -> Config:
         from potato.config.snapshot import restore
@@ -316,7 +345,7 @@ class _Shelf(Mapping[str, "Config"]):
             found = self._configs.read(digest)
             if found is None:
                 raise PotatoError("config-unreadable", f"the config {digest} that decided this is not in the database.")
-            self._known[digest] = restore(self._folder, digest, *found)
+            self._known[digest] = restore(self.folder, digest, *found)
         return self._known[digest]
 
     def __iter__(self) -> Iterator[str]:
@@ -324,6 +353,10 @@ class _Shelf(Mapping[str, "Config"]):
 
     def __len__(self) -> int:
         return len(self._known)
+
+    async def close(self) -> None:
+        """Remove what was laid out."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 __all__ = [

@@ -14,7 +14,16 @@ INTERRUPTED = 130
 
 
 TRANSIENT = frozenset(
-    {"github-unreachable", "github-rate-limit", "github-no-answer", "github-broken", "database-unusable", "effect-on-its-way", "paused"}
+    {
+        "github-unreachable",
+        "github-rate-limit",
+        "github-no-answer",
+        "github-broken",
+        "database-unusable",
+        "effect-on-its-way",
+        "paused",
+        "configuration-unavailable",
+    }
 )
 """Codes of what may be gone in a while."""
 

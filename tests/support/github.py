@@ -270,13 +270,31 @@ class GitHub:
         if f"refs/heads/{branch}" not in refs:
             sha = self.repo("GET", "/git/ref/heads/main")["object"]["sha"]
             self.repo("POST", "/git/refs", {"ref": f"refs/heads/{branch}", "sha": sha})
+        tree = self.repo("GET", f"/git/trees/{branch}?recursive=1")["tree"]
+        known = next((item["sha"] for item in tree if item["path"] == path), None)
         encoded = base64.b64encode(content.encode()).decode()
-        self.repo("PUT", f"/contents/{path}", {"message": f"Write {path}", "content": encoded, "branch": branch})
+        self.repo(
+            "PUT",
+            f"/contents/{path}",
+            {"message": f"Write {path}", "content": encoded, "branch": branch, **({"sha": known} if known else {})},
+        )
 
-    def pull_request(self, title: str, files: dict[str, str], *, labels: tuple[str, ...] = (), body: str = "") -> dict[str, Any]:
+    def remove(self, branch: str, path: str) -> None:
+        """Commit the removal of a file to a branch that exists."""
+        head = self.repo("GET", f"/git/ref/heads/{branch}")["object"]["sha"]
+        base = self.repo("GET", f"/git/commits/{head}")["tree"]["sha"]
+        gone = [{"path": path, "mode": "100644", "type": "blob", "sha": None}]
+        tree = self.repo("POST", "/git/trees", {"base_tree": base, "tree": gone})["sha"]
+        commit = self.repo("POST", "/git/commits", {"message": f"Remove {path}", "tree": tree, "parents": [head]})["sha"]
+        self.repo("PATCH", f"/git/refs/heads/{branch}", {"sha": commit})
+
+    def pull_request(self, title: str, files: dict[str, str | None], *, labels: tuple[str, ...] = (), body: str = "") -> dict[str, Any]:
         branch = re.sub(r"[^a-z0-9]+", "-", title.lower())
         for path, content in files.items():
-            self.commit(branch, path, content)
+            if content is None:
+                self.remove(branch, path)
+            else:
+                self.commit(branch, path, content)
         pull = self.repo("POST", "/pulls", {"title": title, "head": branch, "base": "main", "body": body})
         if labels:
             self.repo("POST", f"/issues/{pull['number']}/labels", {"labels": list(labels)})

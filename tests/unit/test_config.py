@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from potato.config.loader import Config, load_config
+from potato.config.config import Config
+from potato.config.loader import load_config
 from potato.errors import ConfigError
 
 SNIPPETS = {

@@ -192,7 +192,7 @@ class Watched:
         self.now_ += timedelta(seconds=seconds + jump)
 
     def man(self, *guards: Guard) -> Watchman:
-        return Watchman(guards, self, self, self, self, lambda: None, lambda: self.steady)  # type: ignore[arg-type]
+        return Watchman(lambda: guards, self, self, self, self, lambda: None, lambda: self.steady)  # type: ignore[arg-type]
 
 
 FROZEN = Guard("frozen", Reach(), freeze=Span(datetime(2026, 1, 5, 11, tzinfo=UTC), datetime(2026, 1, 5, 13, tzinfo=UTC)))

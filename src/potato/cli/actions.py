@@ -18,7 +18,7 @@ from potato.cli.render import VERDICT_WORDS
 from potato.core.text import inert, printable
 
 if TYPE_CHECKING:
-    from potato.config.loader import Config
+    from potato.config.config import Config
     from potato.hub.workflow import Outcome
     from potato.ports import ProposalRecord, RunRecord
 

@@ -18,7 +18,7 @@ from potato.core.text import inert
 from potato.errors import UsageError
 
 if TYPE_CHECKING:
-    from potato.config.loader import Config
+    from potato.config.config import Config
     from potato.core.difference import Difference
     from potato.ports import Archive, Damaged
 

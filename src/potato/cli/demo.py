@@ -15,7 +15,7 @@ import click
 from potato.errors import FAILED, OK
 
 if TYPE_CHECKING:
-    from potato.config.loader import Config
+    from potato.config.config import Config
     from potato.hub.workflow import Outcome
     from potato.ports import RunRecord
 

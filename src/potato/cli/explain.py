@@ -17,7 +17,7 @@ from potato.core.text import did_you_mean, inert
 from potato.errors import AuthError, UsageError
 
 if TYPE_CHECKING:
-    from potato.config.loader import Config
+    from potato.config.config import Config
     from potato.core.event import Event, Facts
     from potato.core.routing import Decision
     from potato.ports import Recorded

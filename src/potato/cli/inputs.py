@@ -13,7 +13,7 @@ from potato.core.text import did_you_mean, inert
 from potato.errors import UsageError
 
 if TYPE_CHECKING:
-    from potato.config.loader import Config
+    from potato.config.config import Config
     from potato.core.event import Event
     from potato.ports import Delivery
 

@@ -18,7 +18,7 @@ from potato.cli.output import print_json
 from potato.errors import DENIED, FAILED, OK, WAITING, UsageError
 
 if TYPE_CHECKING:
-    from potato.config.loader import Config
+    from potato.config.config import Config
     from potato.core.event import Event
     from potato.hub.context import Hub
     from potato.hub.workflow import Outcome

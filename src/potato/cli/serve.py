@@ -18,7 +18,7 @@ from potato.cli.output import journal
 from potato.errors import FAILED, OK, PotatoError, UsageError
 
 if TYPE_CHECKING:
-    from potato.config.loader import Config
+    from potato.config.config import Config
     from potato.hub.service import Service
 
 _BACKLOG = 2048

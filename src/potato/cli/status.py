@@ -55,6 +55,13 @@ def _control(overview: Overview) -> None:
     """What is held, by whom, and what was stopped."""
     from potato.cli.render import heading, line
 
+    if overview.configurations:
+        heading("Configuration")
+    for one in overview.configurations:
+        commit = f" at {one.problem_sha[:12]}" if one.problem_sha else ""
+        kept = f"the one of {one.sha[:12]} stays" if one.sha else "nothing of it is in use"
+        whose = one.repository or "the hub's own file"
+        line(2, f"{whose}{commit} cannot be used; {kept}", ("!", "yellow"), one.problem[:300])
     if overview.pauses:
         heading("Pauses")
     for pause in overview.pauses:

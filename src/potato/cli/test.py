@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,33 +13,13 @@ from potato.cli.inputs import load, read_file
 from potato.cli.options import config_option
 from potato.cli.output import print_json
 from potato.core.text import inert, printable
-from potato.errors import FAILED, OK, UsageError
+from potato.errors import FAILED, OK
 
 if TYPE_CHECKING:
-    from potato.config.loader import Config
-    from potato.config.rule_tests import RuleTest, RuleTestSource
+    from potato.config.config import Config
+    from potato.config.rule_tests import RuleTestSource
     from potato.core.coverage import Coverage
-    from potato.core.routing import Decision
-    from potato.core.value import Value
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """One test, what was decided, and what of that is otherwise than expected."""
-
-    test: RuleTest
-    decision: Decision
-    failures: list[str]
-
-    def as_json(self) -> dict[str, Any]:
-        """The shape of `tests[]` in `potato test --json`."""
-        return {
-            "name": self.test.name,
-            "file": self.test.file,
-            "line": self.test.line,
-            "passed": not self.failures,
-            "failures": self.failures,
-        }
+    from potato.hub.rule_testing import Finished
 
 
 @click.command(name="test")
@@ -59,14 +38,14 @@ def command(file: str | None, config: str | None, tests: tuple[str, ...], form: 
     from potato.config.rule_tests import find_tests, observed, read_tests, updated
     from potato.core.coverage import Coverage
     from potato.core.expression import Reading
+    from potato.hub.rule_testing import Finished
 
     loaded = load(file or config)
     sources = [read_tests(path) for path in find_tests(loaded.file, tests)]
     coverage = Coverage(loaded.table)
-    done: list[Finished] = []
-    for test, decision in _decided(loaded, sources):
-        coverage.add(Reading(decision.fields))
-        done.append(Finished(test, decision, _failures(test, decision)))
+    done = asyncio.run(_run(loaded, sources))
+    for each in done:
+        coverage.add(Reading(each.decision.fields))
     if update:
         for source in sources:
             wrong = {t.test.index: observed(t.decision, t.test.expect) for t in done if t.failures and t.test.file == source.tree.file}
@@ -81,47 +60,16 @@ def command(file: str | None, config: str | None, tests: tuple[str, ...], form: 
     return FAILED if short or any(each.failures for each in done) else OK
 
 
-def _failures(test: RuleTest, decision: Decision) -> list[str]:
-    from potato.config.rule_tests import failures
-
-    return ["nothing is expected; --update writes what is found"] if test.expect is None else failures(test.expect, decision)
-
-
-def _decided(config: Config, sources: Sequence[RuleTestSource]) -> Iterator[tuple[RuleTest, Decision]]:
-    from potato.core.routing import decide
-
-    for source in sources:
-        for test in source.tests:
-            yield test, decide(_fields(test), config.table)
-
-
-def _fields(test: RuleTest) -> Mapping[str, Value]:
-    """What the rules see: of the payload and its facts where there is one, then what stands in the test."""
-    from potato.core.fields import FIELDS, LACKING
-    from potato.core.value import UNKNOWN
-
-    if test.payload is None:
-        lacking = {
-            name: UNKNOWN for name, field in FIELDS.items()
-            if field.fact in ("paths", "jobs") and test.event in LACKING[field.fact] & field.events
-        }  # fmt: skip
-        return {"event": test.event, "trusted": True, **lacking, **test.fields}
-    return {**asyncio.run(_of_payload(test.event, test.payload, f"{test.file}:{test.line}")), **test.fields}
-
-
-async def _of_payload(event: str, path: str, where: str) -> Mapping[str, Value]:
+async def _run(config: Config, sources: Sequence[RuleTestSource]) -> list[Finished]:
     from potato.bootstrap import make_local_forge
-    from potato.core.event import with_facts
-    from potato.core.fields import LACKING
     from potato.forges.github.normalise import MAX_BYTES, normalise
+    from potato.hub.rule_testing import run_tests
 
-    try:
-        normal = normalise(event, read_file(path, MAX_BYTES, "the payload"), what=f"the payload '{path}'")
-    except UsageError as error:
-        raise UsageError(error.code, f"{where}: {error.message}", error.hint) from None
     forge = make_local_forge({})
     try:
-        return with_facts(normal, await forge.fetch_facts(normal, frozenset(LACKING)))
+        tests = run_tests(config, sources, forge, lambda event, body, what: normalise(event, body, what=what),
+                          lambda path: read_file(path, MAX_BYTES, "the payload"))  # fmt: skip
+        return [finished async for finished in tests]
     finally:
         await forge.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from potato.config.agent_file import AgentFile, confined, read_agent_file
@@ -23,12 +23,13 @@ DEFAULT_TIMEOUT_S: Final = 600.0
 
 
 class AgentReader:
-    """Reads the agents of one config. `files` maps each file that belongs to the config to its digest."""
+    """Reads the agents of one config. `files` maps each file that belongs to the config to its digest; `shown` names a file in messages."""
 
-    def __init__(self, tree: Tree, folder: str, defaults: Defaults) -> None:
+    def __init__(self, tree: Tree, folder: str, defaults: Defaults, shown: Callable[[str], str] = os.path.relpath) -> None:
         self.tree = tree
         self.folder = folder
         self.defaults = defaults
+        self.shown = shown
         self.files: dict[str, str] = {}
         self.extra: list[Problem] = []
 
@@ -70,7 +71,7 @@ class AgentReader:
         self.files[os.path.normpath(ref)] = digest_bytes(file.raw)
         if file.tree is None:
             return file.prompt, FrontMatter()
-        file.tree.file = os.path.relpath(os.path.join(self.folder, ref))
+        file.tree.file = self.shown(os.path.join(self.folder, ref))
         front = None
         if file.tree.data is None and not file.tree.problems:
             file.tree.data = {}

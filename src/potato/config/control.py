@@ -75,7 +75,7 @@ _Time = Annotated[datetime, BeforeValidator(_time)]
 _Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}(\[bot\])?$")]
 _Team = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
-_Pattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9*?_.-]{1,100}/[A-Za-z0-9*?_.-]{1,100}$")]
+RepositoryPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9*?_.-]{1,100}/[A-Za-z0-9*?_.-]{1,100}$")]
 _Weekday = Annotated[str, Field(pattern=_WEEKLY.pattern.join("^$"))]
 
 
@@ -204,7 +204,7 @@ class GuardModel(Strict):
     name: Annotated[_Name, Field(description="Its name, in reasons and overrides.")]
     infra_health: Annotated[InfraHealthModel | None, Field(description="Hold while CI fails for reasons of its own.")] = None
     freeze: Annotated[FreezeModel | None, Field(description="Hold for a time.")] = None
-    repositories: Annotated[list[_Pattern], Field(description="Patterns such as octo/*. Default: all.")] = []
+    repositories: Annotated[list[RepositoryPattern], Field(description="Patterns such as octo/*. Default: all.")] = []
     agents: Annotated[list[AgentName], Field(description="Whom it holds. Default: all.")] = []
     note: Annotated[str, Field(max_length=300, description="Said with every hold.")] = ""
 

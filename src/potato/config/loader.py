@@ -6,60 +6,27 @@ import gc
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, Final
 
 from potato.config.agents import AgentReader
 from potato.config.builtin_names import BUILTINS
-from potato.config.controls import Controls, check_controls, controls_of
+from potato.config.config import Config, Layer, Loaded
+from potato.config.controls import check_controls, controls_of
+from potato.config.layers import check_layer, merged_agents, merged_document, named_rules
 from potato.config.models import Document
-from potato.config.policies import check_policies
+from potato.config.policies import check_policies, unenforced
 from potato.config.rules import read_rules
 from potato.config.salvage import bound, salvage
 from potato.config.validation import validate
 from potato.config.yaml_tree import MAX_BYTES, Tree, read_tree
 from potato.core.canonical import digest, digest_bytes
 from potato.core.foreign import as_object
-from potato.core.routing import RoutingTable
-from potato.errors import ConfigError, Problem, UsageError
+from potato.core.routing import RoutingTable, Rule
+from potato.errors import Problem, UsageError
 from potato.ports import AgentSpec
 
 CANDIDATES: Final = ("orchestrator.yml", ".codex/orchestrator/config.yml")
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """A usable config.
-
-    `digest` covers the file and every agent file; `unenforced` names declared policies; `files` are those of the config's folder that
-    belong to it.
-    """
-
-    file: str
-    folder: str
-    document: Document
-    table: RoutingTable
-    agents: Mapping[str, AgentSpec]
-    digest: str
-    unenforced: tuple[str, ...]
-    protected: frozenset[str]
-    controls: Controls
-    files: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Loaded:
-    """`config` is absent when there are errors, `tree` knows where its parts stand; `problems` are errors and warnings in file order."""
-
-    config: Config | None
-    tree: Tree
-    problems: list[Problem] = field(default_factory=list[Problem])
-
-    def require(self) -> Config:
-        """The config. Raises `ConfigError` with all errors."""
-        if self.config is None:
-            raise ConfigError(tuple(p for p in self.problems if p.severity == "error"))
-        return self.config
 
 
 def find_config(given: str | None) -> str:
@@ -72,15 +39,18 @@ def find_config(given: str | None) -> str:
     raise UsageError("config-not-found", f"no {' or '.join(CANDIDATES)} here.", "Run 'potato init', or name it by --config FILE.")
 
 
-def load_config(path: str) -> Loaded:
-    """Read and check the config at `path`. Raises `UsageError` if the file cannot be read at all."""
+def load_config(path: str, above: Config | None = None, layer: Layer | None = None) -> Loaded:
+    """Read and check the config at `path`; with `above` it is put below that one, as `layer` says.
+
+    Raises `UsageError` if the file cannot be read at all.
+    """
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError("config-unreadable", f"'{path}' cannot be read: {error.strerror}.") from None
     with _no_collections():
-        return _Loading(path, raw).load()
+        return _Loading(path, raw, above, layer).load()
 
 
 @contextmanager
@@ -102,11 +72,13 @@ def _no_collections() -> Iterator[None]:
 
 
 class _Loading:
-    def __init__(self, path: str, raw: bytes) -> None:
+    def __init__(self, path: str, raw: bytes, above: Config | None, layer: Layer | None) -> None:
         self.path = path
         self.raw = raw
+        self.above = above
+        self.layer = layer
         self.folder = os.path.dirname(os.path.realpath(path))
-        self.tree: Tree = read_tree(path, raw)
+        self.tree: Tree = read_tree(self._shown(path), raw)
         self.extra: list[Problem] = []
 
     def load(self) -> Loaded:
@@ -116,47 +88,63 @@ class _Loading:
             return Loaded(None, self.tree, self._sorted())
         bound(self.tree)
         document = validate(Document, self.tree) or salvage(self.tree.data)
-        reader = AgentReader(self.tree, self.folder, document.defaults)
-        agents = {name: reader.read(name, model) for name, model in document.agents.items()}
+        over: Mapping[str, AgentSpec] = self.above.agents if self.above else {}
+        reader = AgentReader(self.tree, self.folder, document.defaults, self._shown if self.layer else os.path.relpath)
+        agents = {name: reader.read(name, model) for name, model in document.agents.items() if name not in over}
         for name in _named(document):
-            if name not in agents and name in BUILTINS:
+            if name not in agents and name in BUILTINS and name not in over:
                 agents[name] = reader.undefined(BUILTINS[name])
         self.extra = reader.extra
-        rules = read_rules(self.tree, document, {*agents, *_keys_of(self.tree.data, "agents")})
-        check_controls(self.tree, document, {*agents, *_keys_of(self.tree.data, "agents")})
-        unenforced = check_policies(self.tree, document.policies)
+        known = {*agents, *over, *_keys_of(self.tree.data, "agents")}
+        rules = read_rules(self.tree, document, known)
+        check_controls(self.tree, document, known)
+        check_policies(self.tree, document.policies)
+        ready = {name: spec for name, spec in agents.items() if spec is not None}
+        if self.above and self.layer:
+            check_layer(self.tree, document, ready, self.above, self.layer)
         problems = self._sorted()
         if any(problem.severity == "error" for problem in problems):
             return Loaded(None, self.tree, problems)
-        ready = {name: spec for name, spec in agents.items() if spec is not None}
-        guards = frozenset(name for name, spec in ready.items() if spec.role == "guard")
-        protected = frozenset(map(_in_repository, (self.path, *(os.path.join(self.folder, file) for file in reader.files))))
-        config = Config(
-            file=self.path,
-            folder=self.folder,
-            document=document,
-            table=RoutingTable(rules, guards),
-            agents=ready,
-            digest=digest([digest_bytes(self.raw), reader.files]),
-            unenforced=unenforced,
-            protected=protected,
-            controls=controls_of(document, ready, protected),
-            files=tuple(reader.files),
-        )
-        return Loaded(config, self.tree, problems)
+        config = self._config(document, rules, ready, reader)
+        written = None
+        if self.above:
+            own = {name: model for name, model in document.agents.items() if name in ready}
+            table = RoutingTable(config.table.rules[len(self.above.table.rules) :], config.table.guards)
+            written = replace(config, document=document.model_copy(update={"agents": own}), table=table)
+        return Loaded(config, self.tree, problems, written)
+
+    def _config(self, document: Document, rules: list[Rule], agents: Mapping[str, AgentSpec], reader: AgentReader) -> Config:
+        own_digest = digest([digest_bytes(self.raw), reader.files])
+        protected = frozenset(map(self._in_repository, (self.path, *(os.path.join(self.folder, file) for file in reader.files))))
+        own = frozenset(agents)
+        if self.above and self.layer:
+            rules = [*self.above.table.rules, *named_rules(rules, document.routing, self.layer)]
+            agents = merged_agents(document, agents, self.above)
+            document = merged_document(document, self.above, self.layer)
+            protected |= self.above.protected
+            own_digest = digest(["layer", self.above.digest, self.layer.kind, self.layer.repository, own_digest])
+        guards = frozenset(name for name, spec in agents.items() if spec.role == "guard")
+        return Config(
+            file=self.path, folder=self.folder, document=document, table=RoutingTable(rules, guards), agents=agents, digest=own_digest,
+            unenforced=unenforced(document.policies), protected=protected, controls=controls_of(document, agents, protected),
+            files=tuple(reader.files), above=self.above, layer=self.layer, own=own,
+        )  # fmt: skip
 
     def _sorted(self) -> list[Problem]:
         own = sorted(dict.fromkeys(self.tree.problems), key=lambda p: (p.line, p.column))
         if self.tree.unlisted:
             own.append(
-                Problem(self.path, own[-1].line, own[-1].column, "too-many-problems", f"{self.tree.unlisted:,} more are not listed.")
+                Problem(self.tree.file, own[-1].line, own[-1].column, "too-many-problems", f"{self.tree.unlisted:,} more are not listed.")
             )
         return own + sorted(self.extra, key=lambda p: (p.file, p.line, p.column))
 
+    def _in_repository(self, path: str) -> str:
+        """The path as a pull request would name it, taking the working directory for the repository's root where nothing else is known."""
+        return os.path.relpath(os.path.realpath(path), os.path.realpath(self.layer.root) if self.layer else None)
 
-def _in_repository(path: str) -> str:
-    """The path as a pull request would name it, taking the working directory for the repository's root."""
-    return os.path.relpath(os.path.realpath(path))
+    def _shown(self, path: str) -> str:
+        """The path as messages name it."""
+        return f"{self.layer.repository}:{self._in_repository(path)}" if self.layer else path
 
 
 def _named(document: Document) -> list[str]:

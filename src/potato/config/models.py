@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, LiteralString, cast
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from potato.config.control import ApprovalModel, BudgetsModel, GuardModel, LoopsModel, SpendModel
+from potato.config.control import ApprovalModel, BudgetsModel, GuardModel, LoopsModel, RepositoryPattern, SpendModel
 from potato.config.shape import AgentName, Duration, Strict
 from potato.core.permission import PERMISSIONS, Kind, Role
 from potato.core.text import did_you_mean
@@ -205,6 +205,14 @@ class BackfillModel(Strict):
     app: Annotated[bool, Field(description="Whether the App's own deliveries are looked at.")] = True
 
 
+class ConfigurationModel(Strict):
+    """Where the hub finds more configuration: each file may add to the ones above it, and of what they say only tighten."""
+
+    organisation: Annotated[_Repository | None, Field(description="A repository whose config stands above those of all others.")] = None
+    repositories: Annotated[list[RepositoryPattern], Field(description="Whose own config is read, such as octo/*. Default: none.")] = []
+    every: Annotated[Duration, Field(ge=1, le=604_800, description="How often they are looked at, beside at every push.")] = 3600.0
+
+
 class HubModel(Strict):
     """What the hub does with its events; for `potato serve`."""
 
@@ -213,6 +221,20 @@ class HubModel(Strict):
     keep: Annotated[Duration, Field(ge=3600, le=315_360_000, description="How long deliveries, decisions and runs are kept.")] = 7_776_000.0
     schedules: Annotated[list[ScheduleModel], Field(description="Events at times.")] = []
     backfill: Annotated[BackfillModel, Field(description="Missed deliveries.")] = BackfillModel()
+    configuration: Annotated[ConfigurationModel, Field(description="Configuration in repositories.")] = ConfigurationModel()
+
+
+class RepositoriesModel(Strict):
+    """What the configs of repositories may add."""
+
+    permissions: Annotated[
+        list[_Permission] | None,
+        Field(description="What agents that they define may hold. Default: all but those that change code or make it run."),
+    ] = None
+    secrets: Annotated[list[_SecretName], Field(description="Which of the hub's secrets their agents may get.")] = []
+    runners: Annotated[list[RunnerName], Field(description="What may run their agents.")] = ["builtin"]
+    agents: Annotated[list[AgentName], Field(description="Agents of ours that their rules may run.")] = []
+    priority: Annotated[PriorityName, Field(description="The highest that their rules may have.")] = "normal"
 
 
 class Document(Strict):
@@ -228,4 +250,5 @@ class Document(Strict):
     loops: Annotated[LoopsModel, Field(description="Where chains of runs are cut.")] = LoopsModel()
     budgets: Annotated[BudgetsModel, Field(description="What runs may use.")] = BudgetsModel()
     guards: Annotated[list[GuardModel], Field(description="What keeps runs from starting for a time.")] = []
+    repositories: Annotated[RepositoriesModel, Field(description="What the configs of repositories may add.")] = RepositoriesModel()
     approvals: Annotated[list[ApprovalModel], Field(description="Which proposals need people, and whom; every one that fits holds.")] = []

@@ -35,13 +35,17 @@ def identifier(text: str) -> str | None:
     return match[1] if match else None
 
 
-def check_policies(tree: Tree, policies: Policies) -> tuple[str, ...]:
-    """What is declared and not enforced by this version; unknown identifiers are problems in the tree."""
+def check_policies(tree: Tree, policies: Policies) -> None:
+    """Unknown identifiers are problems in the tree."""
     for key, known in (("forbid", FORBID), ("require", REQUIRE)):
         for index, text in enumerate(getattr(policies, key)):
             name = identifier(text)
             if name not in known:
                 hint = did_you_mean(name or text, known) or f"Known: {', '.join(known)}."
                 tree.problem(tree.at(("policies", key, index)), "unknown-policy", f"'{text[:60]}' is no policy to {key}.", hint)
+
+
+def unenforced(policies: Policies) -> tuple[str, ...]:
+    """What is declared and not enforced by this version."""
     versions = [f"{name}: {value}" for name in ("node_version", "python_version") if (value := getattr(policies, name))]
     return (*versions, *(f"forbid {name}" for name in policies.forbid), *(f"require {name}" for name in policies.require))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from potato.config.loader import Config
 from potato.core.admission import Limits, choose
 from potato.core.hold import Hold
 from potato.errors import PotatoError
@@ -20,22 +19,10 @@ _TROUBLE_S: Final = 1.0
 _LOG = logging.getLogger("potato")
 
 
-def limits_of(config: Config) -> Limits:
-    """The limits that the config sets."""
-    over = config.document.hub.concurrency
-    return Limits(
-        everywhere=over.everywhere,
-        organisation=over.organisation,
-        repository=over.repository,
-        agents={name: spec.concurrency for name, spec in config.agents.items() if spec.concurrency is not None},
-        rates={name: spec.rate for name, spec in config.agents.items() if spec.rate is not None},
-    )
-
-
 class Admission:
-    """Every process may release; a lock in the database lets one do so at a time. `holds` is asked anew each time."""
+    """Every process may release; a lock in the database lets one do so at a time. `limits` and `holds` are asked anew each time."""
 
-    def __init__(self, queue: Queue, limits: Limits, holds: Callable[[], Sequence[Hold]] = tuple) -> None:
+    def __init__(self, queue: Queue, limits: Callable[[], Limits], holds: Callable[[], Sequence[Hold]] = tuple) -> None:
         self._queue = queue
         self._limits = limits
         self._holds = holds
@@ -46,7 +33,7 @@ class Admission:
         """For ever: at each ring, and now and then for what other processes did."""
         while True:
             try:
-                while released := await asyncio.to_thread(self._queue.admit, partial(choose, limits=self._limits, holds=self._holds())):
+                while released := await asyncio.to_thread(self._queue.admit, partial(choose, limits=self._limits(), holds=self._holds())):
                     self.released += len(released)
             except PotatoError as error:
                 _LOG.warning("nothing is released: %s", error)

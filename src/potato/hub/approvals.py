@@ -18,6 +18,7 @@ from potato.core.gate import bound_digest
 from potato.core.proposal import Comment
 from potato.core.text import printable
 from potato.errors import TRANSIENT, PotatoError
+from potato.hub.book import Book
 from potato.hub.context import Hub
 from potato.ports import Delivery, Forge, RunRecord
 from potato.ports.control import Approvals, Waiting
@@ -49,8 +50,9 @@ def commands_of(event: Event) -> list[Command]:
 class Desk:
     """Where answers are given. `hub_account` says whether the forge speaks as the hub (which cannot answer), or as a person."""
 
-    def __init__(self, hub: Hub, approvals: Approvals, *, hub_account: bool = True) -> None:
+    def __init__(self, hub: Hub, book: Book, approvals: Approvals, *, hub_account: bool = True) -> None:
         self._hub = hub
+        self._book = book
         self._approvals = approvals
         self._hub_account = hub_account
 
@@ -74,8 +76,9 @@ class Desk:
         run, proposal = waiting.run, waiting.proposal
         if about is not None and ((about.repository or "").casefold(), about.number) != ((run.repository or "").casefold(), run.number):
             raise PotatoError("approval-refused", "it waits on another pull request or issue; answer there.")
-        await self._still_true(waiting)
-        rules = rules_for(proposal.kind, run.agent, self._hub.config.controls.approvals)
+        controls = (await self._book.get(run.repository)).controls
+        await self._still_true(waiting, controls.policy)
+        rules = rules_for(proposal.kind, run.agent, controls.approvals)
         teams = frozenset(team for rule in rules for team in rule.teams)
         forge, repository = self._hub.forge, run.repository or ""
         person = await forge.standing(repository, login, teams)
@@ -94,12 +97,12 @@ class Desk:
             return waiting, f"denied by {login}"
         return waiting, f"approved by {login}" + (f"; {more} more must say yes" if more else "")
 
-    async def _still_true(self, waiting: Waiting) -> None:
+    async def _still_true(self, waiting: Waiting, policy: str) -> None:
         """Nothing that the answer is bound to has changed; what did ends the wait. Raises `PotatoError`."""
         event = self._hub.reader(waiting.delivery)
         if event.head_sha is None:
             event = replace(event, head_sha=await self._hub.forge.head(event))
-        bound = bound_digest(waiting.proposal.kind, waiting.proposal.args, event, self._hub.config.controls.policy)
+        bound = bound_digest(waiting.proposal.kind, waiting.proposal.args, event, policy)
         if bound != waiting.proposal.digest:
             await self._revoke(waiting.run, "the policy or the proposal has changed since it was asked for")
         stale = await self._hub.forge.stale(event)
@@ -143,9 +146,12 @@ class Desk:
             _LOG.warning("no reply on %s#%s: %s", event.repository, event.number, error)
 
     async def run(self) -> None:
-        """For ever: end what nobody answered in time, and first what rests on a policy that is no more."""
-        await self._void()
+        """For ever: end what nobody answered in time, and what rests on a policy that is no more."""
+        generation = -1
         while True:
+            if generation != self._book.generation:
+                generation = self._book.generation
+                await self._void()
             for run in await asyncio.to_thread(self._approvals.expire):
                 self._hub.notifier.run_changed(run)
             await asyncio.sleep(_SWEEP_S)
@@ -156,7 +162,12 @@ class Desk:
                 asked_by = self._hub.config_of(waiting.run.config_digest).controls.policy
             except (KeyError, PotatoError):
                 asked_by = ""
-            if asked_by != self._hub.config.controls.policy:
+            try:
+                policy = (await self._book.get(waiting.run.repository)).controls.policy
+            except PotatoError as error:
+                _LOG.warning("whether run %s still rests on the policy: %s", waiting.run.id, error)
+                continue
+            if asked_by != policy:
                 ended = await asyncio.to_thread(self._approvals.revoke, waiting.run.id, "the policy has changed since it was asked for")
                 if ended is not None:
                     self._hub.notifier.run_changed(ended)

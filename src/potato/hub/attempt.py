@@ -119,7 +119,7 @@ class Attempt:
         controls = self.config.controls
         await self._bind()
         setting = Setting(
-            self.event, self.trusted, controls.policy, frozenset(self.config.agents), self.config.protected, guarded, controls.approvals
+            self.event, self.trusted, controls.policy, self.config.routable(agent.name), self.config.protected, guarded, controls.approvals
         )
         verdicts = judge(report.proposals, agent.grant(), setting)
         self.run.proposals = [
@@ -136,7 +136,7 @@ class Attempt:
     async def _report(self, agent: AgentSpec) -> tuple[Report, Mapping[str, str]]:
         context = await self.hub.forge.read(self.event, agent.permissions)
         secrets = self._secrets(agent)
-        request = Request(self.run.id, agent, self.event, context, tuple(sorted(self.config.agents)), secrets)
+        request = Request(self.run.id, agent, self.event, context, tuple(sorted(self.config.routable(agent.name))), secrets)
         runner = self.hub.runners[agent.runner or ""]
         return await self.hub.durable.stoppable(self.run.id, runner.run(request)), secrets
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from potato.config.loader import Config
+from potato.config.config import Config
 from potato.core.difference import Choice, Difference
 from potato.core.event import Event, Facts, with_facts
 from potato.core.fields import LACKING

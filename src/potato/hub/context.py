@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from potato.config.loader import Config
+from potato.config.config import Config
 from potato.core.event import Event
 from potato.errors import UsageError
 from potato.ports import AgentSpec, Clock, Delivery, Durable, Forge, Notifier, Runner, Store

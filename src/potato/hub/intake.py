@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from potato.config.loader import Config
+from potato.config.config import Config
 from potato.core.event import Event
 from potato.core.expression import Reading
 from potato.errors import PotatoError
 from potato.hub.approvals import commands_of
+from potato.hub.book import CHECK, Book
 from potato.hub.entries import delivery_entry
 from potato.hub.report import REPORT
 from potato.hub.watchman import tells_health
@@ -43,8 +44,8 @@ def accept(store: Store, delivery: Delivery, event: Event) -> bool:
 
 
 def _is_own_report(event: Event) -> bool:
-    """Whether it is about the check run that this hub itself writes: whoever acts on that acts on himself."""
-    return event.event == "check_run" and event.fields.get("check") == REPORT
+    """Whether it is about a check run that this hub itself writes: whoever acts on that acts on himself."""
+    return event.event == "check_run" and event.fields.get("check") in (REPORT, CHECK)
 
 
 class Overloaded(PotatoError):  # noqa: N818 - it names the hub's state
@@ -57,14 +58,14 @@ class Intake:
     It lives in one loop; only the commits are made in a thread, one after the other.
     """
 
-    def __init__(self, inbox: Inbox, config: Config, reader: Callable[[Delivery], Event], same_event: Callable[[Event], str | None],
+    def __init__(self, inbox: Inbox, book: Book, reader: Callable[[Delivery], Event], same_event: Callable[[Event], str | None],
                  kept: Callable[[], None]) -> None:  # fmt: skip
         self._inbox = inbox
-        self._config = config
+        self._book = book
         self._reader = reader
         self._same_event = same_event
         self._kept = kept
-        self._watches = any(guard.health for guard in config.controls.guards)
+        self._watches = (-1, False)
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._waiting: deque[_Waiting] = deque()
@@ -93,15 +94,28 @@ class Intake:
     def arrival(self, delivery: Delivery) -> Arrival:
         """What is kept of it. Raises `UsageError` if it is no event."""
         event = self._reader(delivery)
-        true, unknown = self._config.table.match(Reading(event.fields))
-        watched = self._watches and tells_health(event)
-        can_match = (bool(true or unknown) and not _is_own_report(event)) or watched or bool(commands_of(event))
+        config = self._book.known(event.repository)
+        can_match = config is None or self._matches(config, event)
+        digest = (config or self._book.base).digest
         entry = delivery_entry(delivery, event)
-        entry = Entry(entry.kind, {**entry.body, "config": self._config.digest, "can_match": can_match})
+        entry = Entry(entry.kind, {**entry.body, "config": digest, "can_match": can_match})
         same = self._same_event(event) if can_match else None
         state: DeliveryState = "accepted" if can_match else "ignored"
         turn = self._turn(event.repository or "") if can_match else 0.0
-        return Arrival(delivery, entry, state, event.repository, self._config.digest, event.head_sha, same, turn)
+        return Arrival(delivery, entry, state, event.repository, digest, event.head_sha, same, turn)
+
+    def _matches(self, config: Config, event: Event) -> bool:
+        """Whether there is anything to decide or to do about it."""
+        true, unknown = config.table.match(Reading(event.fields))
+        if (true or unknown) and not _is_own_report(event):
+            return True
+        return (self._watched() and tells_health(event)) or bool(commands_of(event)) or self._book.concerned(event)
+
+    def _watched(self) -> bool:
+        """Whether a guard wants to know how CI does."""
+        if self._watches[0] != self._book.generation:
+            self._watches = (self._book.generation, any(guard.health for guard in self._book.guards()))
+        return self._watches[1]
 
     def _turn(self, repository: str) -> float:
         """When it is its repository's turn to be decided: a flood of one does not keep the others waiting.

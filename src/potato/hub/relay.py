@@ -6,11 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from potato.core.event import Event
 from potato.errors import TRANSIENT, AuthError, PotatoError, UsageError
 from potato.hub.approvals import Desk
+from potato.hub.book import Book
+from potato.hub.config_check import ConfigCheck
 from potato.hub.context import Hub
 from potato.hub.wake import Wake
 from potato.hub.watchman import outcome_of, tells_health
@@ -32,8 +35,12 @@ StartEvent = Callable[[str], Awaitable[None]]
 class Relay:
     """Takes deliveries for this process and has each decided by itself."""
 
-    def __init__(self, hub: Hub, inbox: Inbox, tower: Watchtower, desk: Desk, process_id: str) -> None:
+    def __init__(
+        self, hub: Hub, book: Book, check: ConfigCheck | None, inbox: Inbox, tower: Watchtower, desk: Desk, process_id: str
+    ) -> None:
         self._hub = hub
+        self._book = book
+        self._check = check
         self._inbox = inbox
         self._tower = tower
         self._desk = desk
@@ -76,7 +83,11 @@ class Relay:
             event = self._hub.reader(delivery)
             await self._observe(event)
             await self._desk.obey(event, delivery)
-            await decide_event(self._hub, delivery, event, strict=False, patient=attempt < _PATIENT_ATTEMPTS)
+            await self._book.heard(event)
+            hub = replace(self._hub, config=await self._book.get(event.repository))
+            await decide_event(hub, delivery, event, strict=False, patient=attempt < _PATIENT_ATTEMPTS)
+            if self._check is not None:
+                await self._check.check(event)
         except UsageError as error:
             await self._reject(delivery, str(error))
         except PotatoError as error:
@@ -93,7 +104,7 @@ class Relay:
 
     async def _observe(self, event: Event) -> None:
         """Keep how a CI run ended, if a guard wants to know."""
-        if not tells_health(event) or not any(guard.health for guard in self._hub.config.controls.guards):
+        if not tells_health(event) or not any(guard.health for guard in self._book.guards()):
             return
         outcome = await outcome_of(self._hub.forge, event)
         name = f"{event.repository}/{event.ci_run_id}/{event.head_sha}/{event.occurred_at or ''}"

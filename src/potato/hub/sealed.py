@@ -113,8 +113,8 @@ def _judged(hub: Hub, event: Event, sealed: Sealed, by: str) -> list[ProposalRec
     if agent is None:
         raise UsageError("seal-broken", f"'{sealed.agent[:60]}' is no agent of this config.")
     controls = hub.config.controls
-    setting = Setting(event, event.fields.get("trusted") is True, controls.policy, frozenset(hub.config.agents), hub.config.protected, {},
-                      controls.approvals)  # fmt: skip
+    trusted, routable = event.fields.get("trusted") is True, hub.config.routable(agent.name)
+    setting = Setting(event, trusted, controls.policy, routable, hub.config.protected, {}, controls.approvals)
     verdicts = judge([{"kind": one.get("kind"), **as_object(one.get("args"))} for one in sealed.proposals], agent.grant(), setting)
     for verdict, one in zip(verdicts, sealed.proposals, strict=True):
         if verdict.answer == "deny" or verdict.digest != one.get("digest"):

@@ -13,13 +13,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Protocol
 
-from potato.config.loader import Config
-from potato.config.snapshot import snapshot
 from potato.core.event import Event
 from potato.errors import PotatoError
-from potato.hub.admission import Admission, limits_of
+from potato.hub.admission import Admission
 from potato.hub.approvals import Desk
 from potato.hub.backfill import Backfill
+from potato.hub.book import Book
+from potato.hub.config_check import ConfigCheck
 from potato.hub.context import Hub
 from potato.hub.intake import Intake
 from potato.hub.relay import Relay
@@ -29,7 +29,7 @@ from potato.hub.takeover import SWEEP_S, Lease, Watch
 from potato.hub.wake import Wake
 from potato.hub.watchman import Watchman
 from potato.hub.workflow import perform
-from potato.ports import Forge, RunRecord
+from potato.ports import RunRecord
 from potato.ports.control import Approvals, Switch, Watchtower
 from potato.ports.hub import Configs, Executor, Inbox, Marks, Missed, Notices, Process, Queue, Reports, Roster, StatusPage
 
@@ -48,6 +48,14 @@ class Disposable(Protocol):
 
     def dispose(self) -> None:
         """Give them back."""
+        ...
+
+
+class Closing(Protocol):
+    """Something to end."""
+
+    async def close(self) -> None:
+        """Give back what it holds."""
         ...
 
 
@@ -79,6 +87,8 @@ class Parts:
     queue: Queue
     bells: Bells
     deciding: Hub | None
+    book: Book | None
+    check: ConfigCheck | None
     inbox: Inbox
     reports: Reports
     notices: Notices
@@ -93,7 +103,7 @@ class Parts:
     same_event: Callable[[Event], str | None]
     lease: Lease
     drain_s: float
-    forges: tuple[Forge, ...]
+    closing: tuple[Closing, ...]
     database: Disposable
 
 
@@ -113,12 +123,11 @@ class Service:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="hub"))
         loops: list[Loop] = [parts.lease.run, self._stops]
         relay: Relay | None = None
-        if parts.deciding is not None:
-            await asyncio.to_thread(parts.configs.keep, parts.deciding.config.digest, *snapshot(parts.deciding.config))
-            desk = self.desk = Desk(parts.deciding, parts.approvals)
-            relay = Relay(parts.deciding, parts.inbox, parts.watchtower, desk, parts.process.id)
-            loops.append(desk.run)
-            loops += self._hub_loops(parts.deciding, parts.deciding.config, relay)
+        if parts.deciding is not None and parts.book is not None:
+            await parts.book.begin()
+            desk = self.desk = Desk(parts.deciding, parts.book, parts.approvals)
+            relay = Relay(parts.deciding, parts.book, parts.check, parts.inbox, parts.watchtower, desk, parts.process.id)
+            loops += [parts.book.run, desk.run, *self._hub_loops(parts.deciding, parts.book, relay)]
         await parts.lease.join()  # first: what belongs to nobody who is entered may be pruned by others
         await asyncio.to_thread(parts.executor.launch, self._perform, relay.decide if relay else _never)
         async with AsyncExitStack() as stack:
@@ -131,12 +140,12 @@ class Service:
             self.ready = False
             await self._drain()
 
-    def _hub_loops(self, hub: Hub, config: Config, relay: Relay) -> list[Loop]:
-        parts, setting = self.parts, config.document.hub
-        watchman = Watchman(config.controls.guards, parts.watchtower, parts.switch, parts.status_page, hub.clock, self._ring)
-        admission = Admission(parts.queue, limits_of(config), watchman.holds)
+    def _hub_loops(self, hub: Hub, book: Book, relay: Relay) -> list[Loop]:
+        parts, setting = self.parts, hub.config.document.hub
+        watchman = Watchman(book.guards, parts.watchtower, parts.switch, parts.status_page, hub.clock, self._ring)
+        admission = Admission(parts.queue, book.limits, watchman.holds)
         parts.bells.admission = admission.wake
-        intake = self.intake = Intake(parts.inbox, config, hub.reader, parts.same_event, relay.wake.ring)
+        intake = self.intake = Intake(parts.inbox, book, hub.reader, parts.same_event, relay.wake.ring)
         loops: list[Loop] = [
             Watch(parts.roster, parts.process.id, admission.wake.ring).run,
             watchman.run,
@@ -223,8 +232,8 @@ class Service:
         except PotatoError as error:
             _LOG.warning("not signed off: %s", error)
         await asyncio.to_thread(self.parts.executor.close)
-        for forge in self.parts.forges:
-            await forge.close()
+        for part in self.parts.closing:
+            await part.close()
         self.parts.database.dispose()
 
 

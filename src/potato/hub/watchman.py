@@ -37,9 +37,9 @@ def boot_time() -> float:
 
 
 class Watchman:
-    """`steady` is a clock that is never set."""
+    """`guards` is asked anew at each look; `steady` is a clock that is never set."""
 
-    def __init__(self, guards: Sequence[Guard], tower: Watchtower, switch: Switch, page: StatusPage, clock: Clock,
+    def __init__(self, guards: Callable[[], Sequence[Guard]], tower: Watchtower, switch: Switch, page: StatusPage, clock: Clock,
                  changed: Callable[[], None], steady: Callable[[], float] = boot_time) -> None:  # fmt: skip
         self._guards = guards
         self._tower = tower
@@ -59,7 +59,7 @@ class Watchman:
     def holds(self) -> tuple[Hold, ...]:
         """What holds now; everything before the first look, and when the last one is long ago."""
         if self._looked_at is None or self._steady() - self._looked_at > STALE_S:
-            return (Hold("guards", "they have not been looked at yet"),) if self._guards else ()
+            return (Hold("guards", "they have not been looked at yet"),) if self._guards() else ()
         return self._holds
 
     async def run(self) -> None:
@@ -71,8 +71,9 @@ class Watchman:
     async def look(self) -> None:
         """Ask every guard once. Raises `PotatoError` when the database does not answer: then the last answer grows old."""
         now = self._clock.now()
-        aside, seen = await asyncio.to_thread(self._read, now.timestamp())
-        found = [(guard.name, await self._ask(guard, now, seen.get(guard.name, ()))) for guard in self._guards]
+        guards = self._guards()
+        aside, seen = await asyncio.to_thread(self._read, guards, now.timestamp())
+        found = [(guard.name, await self._ask(guard, now, seen.get(guard.name, ()))) for guard in guards]
         found.append((CLOCK, self._clock_jump(now)))
         states = [self._state(name, hold, aside.get(name), now) for name, hold in found]
         told = [(state.guard, state.holds, state.reason) for state in states]
@@ -85,10 +86,10 @@ class Watchman:
         if self._holds != before:
             self._changed()
 
-    def _read(self, now: float) -> tuple[dict[str, Override], dict[str, Sequence[Outcome]]]:
+    def _read(self, guards: Sequence[Guard], now: float) -> tuple[dict[str, Override], dict[str, Sequence[Outcome]]]:
         """All that the database knows, in one go."""
         aside = {one.guard: one for one in self._switch.overrides()}
-        asked = [(guard.name, guard.health, guard.reach) for guard in self._guards if guard.health is not None]
+        asked = [(guard.name, guard.health, guard.reach) for guard in guards if guard.health is not None]
         return aside, {name: self._tower.outcomes(now - health.window_s, reach.repositories) for name, health, reach in asked}
 
     def _state(self, name: str, hold: Hold | None, aside: Override | None, now: datetime) -> GuardState:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from potato.config.loader import Config
+from potato.config.config import Config
 from potato.core.event import Event, Facts, with_facts
 from potato.core.lineage import Link
 from potato.core.record import record_of

@@ -112,7 +112,7 @@ class Forge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HeadReport:
-    """What a commit's check run says. `conclusion` is absent while something is still to happen. `summary` is Markdown."""
+    """What a commit's check run `name` says. `conclusion` is absent while something is still to happen. `summary` is Markdown."""
 
     repository: str
     head_sha: str
@@ -120,6 +120,18 @@ class HeadReport:
     summary: str
     conclusion: Literal["success", "failure", "neutral", "action_required"] | None
     url: str | None = None
+    name: str = "potato"
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something about one line of a file, shown there."""
+
+    path: str
+    line: int
+    level: Literal["notice", "warning", "failure"]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

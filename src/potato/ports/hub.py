@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from potato.core.admission import Admitted, Snapshot
+from potato.core.budget import Budgets
 from potato.ports import Delivery, Entry, HeadReport, RunRecord
 from potato.ports.control import GuardState, Pause, Spent
 
@@ -133,6 +134,22 @@ class Roster(Protocol):
         ...
 
 
+class Terms(Protocol):
+    """What releasing a run depends on beside the queue; asked anew each time."""
+
+    def rates(self) -> Mapping[str, tuple[int, float]]:
+        """Agent -> so many starts in so many seconds."""
+        ...
+
+    def cooldown_s(self, repository: str | None, agent: str) -> float:
+        """The least time between two starts of an agent on one subject there."""
+        ...
+
+    def budgets(self, repository: str | None) -> Budgets:
+        """What runs there may use."""
+        ...
+
+
 class Queue(Protocol):
     """Runs that wait for a slot."""
 
@@ -184,6 +201,7 @@ class Overview:
     guards: Sequence[GuardState] = ()
     spent: Sequence[Spent] = ()
     stopped: Sequence[RunRecord] = ()
+    configurations: Sequence[Adoption] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `status --json`."""
@@ -196,6 +214,7 @@ class Overview:
             "guards": [guard.as_json() for guard in self.guards],
             "spent": [spent.as_json() for spent in self.spent],
             "stopped": [run.as_json() for run in self.stopped],
+            "configurations": [one.as_json() for one in self.configurations],
         }
 
 
@@ -295,6 +314,53 @@ class Configs(Protocol):
 
     def read(self, digest: str) -> tuple[str, Mapping[str, bytes]] | None:
         """The config's own path within its files, and these."""
+        ...
+
+
+class Sources(Protocol):
+    """Files of repositories at a commit. Raises `PotatoError` when the forge cannot answer."""
+
+    async def head(self, repository: str) -> str | None:
+        """The commit that the default branch is at; nothing if there is no such repository, or nothing in it."""
+        ...
+
+    async def file(self, repository: str, path: str, sha: str) -> bytes | None:
+        """A plain file; nothing if there is none. One that is no plain file, or too large, is a `PotatoError` (`config-unreadable`)."""
+        ...
+
+    async def names(self, repository: str, folder: str, sha: str) -> list[str]:
+        """The names of the plain files in a folder."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """Which config of a repository is in use: the commit it was read at, and the digest its files are kept under (empty without a file).
+
+    `problem` is why the commit `problem_sha` is not in use. `version` grows with every change of any repository's.
+    """
+
+    repository: str
+    sha: str
+    own: str
+    problem: str = ""
+    problem_sha: str = ""
+    version: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of `configurations[]` in `status --json`."""
+        return {name: getattr(self, name) for name in ("repository", "sha", "problem", "problem_sha")}
+
+
+class Adoptions(Protocol):
+    """Which configs of repositories are in use, for all hubs."""
+
+    def since(self, version: int) -> list[Adoption]:
+        """What was changed after a version, in order."""
+        ...
+
+    def put(self, adoption: Adoption, entry: Entry) -> Adoption:
+        """Keep it, with its audit entry; gives it with its version."""
         ...
 
 

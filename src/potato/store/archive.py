@@ -20,11 +20,13 @@ _AT_ONCE = 200
 
 
 class SqlArchive:
-    """The deliveries since a time, with the decisions made then."""
+    """The deliveries since a time, with the decisions made then; or the latest few, of one repository if it is named."""
 
-    def __init__(self, engine: Engine, since: datetime | None = None) -> None:
+    def __init__(self, engine: Engine, since: datetime | None = None, *, repository: str | None = None, latest: int | None = None) -> None:
         self._engine = engine
         self._since = since
+        self._repository = repository
+        self._latest = latest
 
     def size(self) -> int | None:
         """See the port."""
@@ -42,6 +44,10 @@ class SqlArchive:
         query = self._query()  # in no order: sorting would hold every body
         if self._since:
             query = query.where(t.delivery.c.received_at >= self._since.isoformat())
+        if self._repository:
+            query = query.where(t.delivery.c.repository == self._repository)
+        if self._latest:
+            query = query.order_by(t.delivery.c.received_at.desc()).limit(self._latest)
         try:
             with self._engine.connect().execution_options(readonly=True, yield_per=_AT_ONCE) as connection:
                 for row in connection.execute(query):

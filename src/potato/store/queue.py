@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, func, or_, select, update
 
 from potato.core.admission import Admitted, Lane, Slots, Snapshot
-from potato.core.budget import FOREVER, Budgets, Scope
+from potato.core.budget import FOREVER, Scope
 from potato.ports import Pass, RunRecord
-from potato.ports.hub import AgentState, Overview
+from potato.ports.hub import AgentState, Overview, Terms
 from potato.store import tables as t
+from potato.store.adoptions import troubled
 from potato.store.database import Database, Transaction
 from potato.store.notices import say
 from potato.store.roster import process_of
@@ -30,18 +31,14 @@ Enqueue = Callable[[Connection, str, int, str], None]
 class SqlQueue:
     """See the port.
 
-    `enqueue` hands (run, attempt, worker) to the durable engine within the transaction; `rates` are agents' (runs, seconds), `cooldowns`
-    their seconds between two starts on one subject.
+    `enqueue` hands (run, attempt, worker) to the durable engine within the transaction. Who releases nothing needs no `terms`.
     """
 
-    def __init__(self, database: Database, tell: Tell, passage: Pass, enqueue: Enqueue, rates: Mapping[str, tuple[int, float]],
-                 cooldowns: Mapping[str, float], budgets: Budgets | None = None) -> None:  # fmt: skip
+    def __init__(self, database: Database, tell: Tell, passage: Pass, enqueue: Enqueue, terms: Terms | None = None) -> None:
         self._database = database
         self._runs = Runs(tell, passage, queue=True)
         self._enqueue = enqueue
-        self._rates = rates
-        self._cooldowns = cooldowns
-        self._budgets = budgets or Budgets()
+        self._terms = terms
         self._seen: tuple[Any, ...] = ()
         self._seen_at = 0.0
 
@@ -110,7 +107,7 @@ class SqlQueue:
             Lane(row.id, row.repository, row.agent, row.priority, row.head, row.waiting)
             for row in tx.rows(select(t.lane).where(t.lane.c.head.is_not(None)).order_by(t.lane.c.head).limit(MAX_LANES))
         ]
-        started = {agent: _started(tx, agent, period_s) for agent, (_, period_s) in self._rates.items()}
+        started = {agent: _started(tx, agent, period_s) for agent, (_, period_s) in self._terms.rates().items()} if self._terms else {}
         holds = [as_hold(pause) for pause in active_pauses(tx)]
         return Snapshot(lanes, workers, [(row.repository or "", row.agent) for row in busy], started, holds)
 
@@ -119,14 +116,15 @@ class SqlQueue:
         columns = (t.run.c.id, t.run.c.attempts, t.run.c.agent, t.run.c.repository, t.run.c.number, t.run.c.judged)
         first = select(*columns).where(t.run.c.lane == lane.id, t.run.c.tag == lane.head).limit(1)
         row = tx.connection.execute(first).one()
-        rest_s = self._cooldowns.get(lane.agent, 0.0) and self._cooling(tx, row, self._cooldowns[lane.agent])
+        cooldown_s = self._terms.cooldown_s(lane.repository, lane.agent) if self._terms else 0.0
+        rest_s = cooldown_s and self._cooling(tx, row, cooldown_s)
         if rest_s > 0:
             self._runs.leave_lane(tx, row.id)
             waits = {"not_before": tx.time + rest_s, "delay_s": rest_s, "reason": f"{lane.agent} cools down on this subject"}
             tx.execute(update(t.run).where(t.run.c.id == row.id).values(**waits))
             return None
         attempt = int(row.attempts) + 1
-        short = reserve(tx, self._budgets, row, attempt)
+        short = reserve(tx, self._terms.budgets(lane.repository), row, attempt) if self._terms else None
         if short:
             self._over_budget(tx, lane, row.id, *short)
             return None
@@ -181,7 +179,7 @@ class SqlQueue:
             return Overview(
                 _agents(tx), processes, int(tx.scalar(waiting)) + int(tx.scalar(deciding)),
                 {state: number for state, number in states.items() if number}, pauses_with_counts(tx), guard_states(tx),
-                spent(tx, tx.now.date().isoformat()), _stopped(tx),
+                spent(tx, tx.now.date().isoformat()), _stopped(tx), troubled(tx, _SHOWN),
             )  # fmt: skip
 
 

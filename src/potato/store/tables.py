@@ -336,3 +336,15 @@ approval: Final = Table(
     Column("used", Integer, nullable=False, server_default="0"),
 )
 """What people answered to a proposal, bound to its digest."""
+
+repository_config: Final = Table(
+    "repository_config",
+    metadata,
+    Column("repository", String(201), primary_key=True),
+    Column("sha", String(64), nullable=False),
+    Column("own", String(80), nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("problem_sha", String(64), nullable=False),
+    Column("version", BigInteger, nullable=False),
+)
+"""Which config of a repository is in use: `own` is the digest its files are kept under in `config`. The empty name is the hub's own."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
 
+from potato.config.config import Loaded
 from potato.config.lint import (
     costly_facts,
     flapping_labels,
@@ -19,7 +20,6 @@ from potato.config.lint import (
     unused_permission,
 )
 from potato.config.lint.subject import Subject
-from potato.config.loader import Loaded
 from potato.core.analysis import Budget, Cut
 from potato.errors import Problem
 

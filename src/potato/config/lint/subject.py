@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from potato.config.loader import Config, Loaded
+from potato.config.config import Config, Loaded
 from potato.config.rules import expression_place
 from potato.config.yaml_tree import Path, Tree
 from potato.core.analysis import Budget, Clause, Term, Undecided, terms, witness
@@ -21,7 +21,7 @@ class Subject:
     """One usable config under examination."""
 
     def __init__(self, loaded: Loaded, budget: Budget) -> None:
-        self.config: Config = loaded.require()
+        self.config: Config = loaded.written or loaded.require()
         self.tree: Tree = loaded.tree
         self.budget = budget
         self.rules: Sequence[Rule] = self.config.table.rules

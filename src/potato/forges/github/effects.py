@@ -29,10 +29,11 @@ from potato.forges.github import tracks
 from potato.forges.github.client import GitHubClient, Uncertain
 from potato.forges.github.commits import commit_files
 from potato.forges.github.marker import is_ours, marked, marker
-from potato.ports import Effect, HeadReport
+from potato.ports import Effect, HeadReport, Note
 
 _ATTEMPTS: Final = 3
 _MAX_LOOK: Final = 1000
+_MAX_NOTES: Final = 50
 _SLUG: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -197,11 +198,12 @@ class Effects:
 
     async def tell(self, told: HeadReport) -> None:
         """See the port `Forge`. The newest check of that name and id is changed; there is none, it is made."""
-        name, external = "potato", "potato"
+        name, external = told.name, "potato"
         data: dict[str, Any] = {"output": {"title": told.title, "summary": told.summary}}
         data |= {"status": "completed", "conclusion": told.conclusion} if told.conclusion else {"status": "in_progress"}
         data |= {"details_url": told.url} if told.url else {}
-        path = f"/repos/{told.repository}/commits/{told.head_sha}/check-runs?check_name={name}"
+        data["output"] |= {"annotations": [_annotation(note) for note in told.notes[:_MAX_NOTES]]} if told.notes else {}
+        path = f"/repos/{told.repository}/commits/{told.head_sha}/check-runs?check_name={quote(name)}"
         async for check in self._client.pages(path, _MAX_LOOK, "check_runs"):
             if check.get("external_id") == external and check.get("name") == name:
                 said = as_object(check.get("output"))
@@ -219,6 +221,12 @@ class Effects:
         await self._client.post(path, {"ref": ref, "inputs": dict(action.inputs)})
         mine = (tracks.dispatched(event.repository, action.workflow),)
         return Effect("applied", f"started {action.workflow} on {ref}", tracks=mine)
+
+
+def _annotation(note: Note) -> dict[str, Any]:
+    """Source: https://docs.github.com/en/rest/checks/runs#create-a-check-run."""
+    level = note.level
+    return {"path": note.path, "start_line": note.line, "end_line": note.line, "annotation_level": level, "message": note.text}
 
 
 def _label_tracks(event: Event, names: list[str], number: int | None = None) -> tuple[str, ...]:

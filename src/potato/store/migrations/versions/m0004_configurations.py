@@ -1,0 +1,25 @@
+"""Which configs of repositories are in use."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the table."""
+    op.create_table(
+        "repository_config",
+        sa.Column("repository", sa.String(201), primary_key=True),
+        sa.Column("sha", sa.String(64), nullable=False),
+        sa.Column("own", sa.String(80), nullable=False),
+        sa.Column("problem", sa.Text, nullable=False),
+        sa.Column("problem_sha", sa.String(64), nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+    )
+    op.create_index("ix_repository_config_version", "repository_config", ["version"])

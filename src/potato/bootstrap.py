@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from potato.hub.config_check import ConfigCheck
     from potato.hub.context import Hub
     from potato.hub.service import Service
-    from potato.ports import Archive, Delivery, Forge, Notifier, Runner, Store
+    from potato.ports import Archive, Delivery, Forge, Notifier, Runner, RunRecord, Store
     from potato.ports.control import Approvals, Switch
     from potato.ports.hub import Configs, Missed, Queue, Roster
 
@@ -77,6 +77,37 @@ def open_archive(path: str, since: datetime | None = None) -> Archive:
 
         return SqlArchive(open_engine(path if "://" in path else f"sqlite:///{path}", create=False), since)
     return FileArchive(path, since)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What became of a past event: its runs, and the config that decided it, as far as these are kept."""
+
+    runs: Sequence[RunRecord] = ()
+    config: Config | None = None
+
+
+def open_past(path: str, delivery_id: str, config_digest: str) -> Past:
+    """Of a database of ours (a path or URL); files hold nothing of it. Raises `PotatoError` if a database cannot be used."""
+    from potato.forges.local.archive import is_database
+
+    if "://" not in path and not is_database(path):
+        return Past()
+    from potato.audit.log import append
+    from potato.store.database import Database
+    from potato.store.ledger import SqlConfigs
+
+    store, engine = open_store(path if "://" in path else f"sqlite:///{path}", create=False)
+    shelf = _Shelf(SqlConfigs(Database(engine, append, SystemClock())))
+    try:
+        try:
+            config = shelf[config_digest] if config_digest else None
+        except PotatoError:
+            config = None
+        return Past(store.runs_of(delivery_id), config)
+    finally:
+        shutil.rmtree(shelf.folder, ignore_errors=True)
+        engine.dispose()
 
 
 def verify_log(url: str, expected: tuple[int, str] | None = None) -> Verdict:
@@ -365,6 +396,7 @@ __all__ = [
     "make_local_forge",
     "make_runners",
     "open_archive",
+    "open_past",
     "open_queue",
     "open_service",
     "open_store",

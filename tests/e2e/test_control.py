@@ -99,6 +99,11 @@ def test_two_agents_that_trigger_each_other_are_cut_and_say_so_once(tmp_path: Pa
         assert "loop: 5 runs caused each other" in notices[0]
         status = potato("status", "--database", url, "--json", cwd=hub.folder)
         assert cut["id"] in [run["id"] for run in json.loads(status.out)["stopped"]]
+        past = ["explain", "--delivery", cut["delivery_id"], "--against", url, "--as-decided"]
+        explained = json.loads(potato(*past, "--json", cwd=hub.folder).out)
+        told = next(run for run in explained["runs"] if run["id"] == cut["id"])
+        assert (told["reason"], len(told["lineage"])) == (cut["reason"], 5)
+        assert "caused by" in potato(*past, cwd=hub.folder).out
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from potato.core.text import did_you_mean, inert
 from potato.errors import AuthError, UsageError
 
 if TYPE_CHECKING:
+    from potato.bootstrap import Past
     from potato.config.config import Config
     from potato.core.event import Event, Facts
     from potato.core.routing import Decision
@@ -29,19 +30,25 @@ if TYPE_CHECKING:
 @click.option("--why-not", metavar="AGENT", help="Say only why this agent does not run: the nearest rules and what failed in each.")
 @click.option("--delivery", metavar="ID", help="A past event of --against instead of a payload, with the facts kept of it.")
 @click.option("--against", metavar="PATH", default=".potato/potato.db", show_default=True, help="Where past events are.")
+@click.option("--as-decided", is_flag=True, help="With --delivery: by the config that decided it, as --against keeps it, not by --config.")
 @json_option
 def command(config: str | None, event: str | None, payload: str | None, facts: str | None, why_not: str | None, delivery: str | None,
-            against: str, *, as_json: bool) -> None:  # fmt: skip
+            against: str, *, as_decided: bool, as_json: bool) -> None:  # fmt: skip
     """Say what would run for an event, and why (not): every rule, every clause.
 
     Touches nothing. With GITHUB_TOKEN set, facts that the rules need are read from GitHub; for a past event nothing is.
     """
-    loaded = load(config)
+    recorded: Recorded | None = None
+    past: Past | None = None
+    if as_decided and delivery is None:
+        raise UsageError("no-event", "--as-decided goes with --delivery ID.")
+    if delivery is not None:
+        recorded, past = _recorded(against, delivery)
+    loaded = _as_decided(past, delivery or "") if as_decided else load(config)
     if why_not is not None:
         _require_agent(loaded, why_not)
-    recorded: Recorded | None = None
-    if delivery is not None:
-        recorded, normal, fetched, decision = _past(loaded, against, delivery)
+    if recorded is not None:
+        normal, fetched, decision = _again(recorded, loaded)
     else:
         _, normal = read_delivery(event, payload)
         normal, fetched, decision = asyncio.run(_decide(loaded, normal, read_facts_file(facts)))
@@ -49,9 +56,10 @@ def command(config: str | None, event: str | None, payload: str | None, facts: s
     if as_json:
         told = decision_json(loaded, normal, decision, fetched) if why_not is None else decision_head(loaded, normal, decision)
         told |= {"why_not": {"agent": why_not, "rules": [miss.as_json() for miss in misses]}} if why_not is not None else {}
-        print_json(told | ({"recorded": recorded.decision} if recorded else {}))
+        runs = [run.as_json() | {"lineage": [link.agent for link in run.lineage]} for run in past.runs] if past else []
+        print_json(told | ({"recorded": recorded.decision, "runs": runs} if recorded else {}))
         return
-    from potato.cli.render import line, show_decision, show_event, show_why_not
+    from potato.cli.render import line, show_decision, show_event, show_past, show_why_not
 
     show_event(normal)
     if recorded is not None:
@@ -60,24 +68,39 @@ def command(config: str | None, event: str | None, payload: str | None, facts: s
         show_decision(decision, fetched)
     else:
         show_why_not(why_not, decision, misses, routers_of(loaded, decision))
+    if past is not None:
+        show_past([run for run in past.runs if why_not in (None, run.agent)])
 
 
-def _past(config: Config, against: str, delivery: str) -> tuple[Recorded, Event, Facts, Decision]:
-    """A past event, decided by this config. Raises `UsageError` if it is not there or cannot be read."""
+def _recorded(against: str, delivery: str) -> tuple[Recorded, Past]:
+    """A past event, and what became of it. Raises `UsageError` if it is not there or cannot be read."""
+    from potato.bootstrap import open_archive, open_past
+
+    recorded = open_archive(against).find(delivery)
+    if recorded is None:
+        raise UsageError("no-delivery", f"there is no readable delivery '{delivery}' in '{against}'.", "'potato runs' shows their ids.")
+    return recorded, open_past(against, delivery, str((recorded.decision or {}).get("config_digest", "")))
+
+
+def _as_decided(past: Past | None, delivery: str) -> Config:
+    if past is None or past.config is None:
+        raise UsageError("no-delivery", f"the config that decided '{delivery}' is not kept there.", "Name one by --config instead.")
+    return past.config
+
+
+def _again(recorded: Recorded, config: Config) -> tuple[Event, Facts, Decision]:
+    """A past event, decided by this config. Raises `UsageError` if it cannot be read."""
     from dataclasses import replace
 
-    from potato.bootstrap import make_local_forge, open_archive
+    from potato.bootstrap import make_local_forge
     from potato.core.event import Facts
     from potato.core.routing import decide
     from potato.forges.github.normalise import normalise
     from potato.hub.backtest import fields_of_recorded
 
-    recorded = open_archive(against).find(delivery)
-    if recorded is None:
-        raise UsageError("no-delivery", f"there is no readable delivery '{delivery}' in '{against}'.", "'potato runs' shows their ids.")
     fields = asyncio.run(fields_of_recorded(recorded, make_local_forge({}), normalise))
     event = replace(normalise(recorded.event, recorded.body), fields=fields)
-    return recorded, event, Facts(problems=recorded.facts.problems if recorded.facts else ()), decide(fields, config.table)
+    return event, Facts(problems=recorded.facts.problems if recorded.facts else ()), decide(fields, config.table)
 
 
 def _told_then(recorded: Recorded, config: Config) -> str:

@@ -153,6 +153,16 @@ def _value(actual: Any) -> str:  # noqa: ANN401 - JSON of any field
     return str(actual)[:100] or "empty"
 
 
+def show_past(runs: Sequence[RunRecord]) -> None:
+    """What became of an event: each run with why it is as it is, and the runs that caused it."""
+    if runs:
+        heading("What became of it")
+    for run in runs:
+        line(2, f"{run.agent}  {run.state}", STATES.get(run.state, ("·", "blue")), run.reason[:300])
+        if run.lineage:
+            line(6, f"caused by {' -> '.join(link.agent for link in run.lineage)}")
+
+
 def show_runs(runs: Iterable[RunRecord]) -> None:
     """Each run with its reason, its proposals and what became of them."""
     for run in runs:

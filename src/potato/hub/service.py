@@ -33,7 +33,7 @@ from potato.ports import RunRecord
 from potato.ports.control import Approvals, Switch, Watchtower
 from potato.ports.hub import Configs, Executor, Inbox, Marks, Missed, Notices, Process, Queue, Reports, Roster, StatusPage
 
-_STOPS_S: Final = 0.3
+_STOPS_S: Final = 0.15
 _PRUNE_S: Final = 60.0
 _TROUBLE_S: Final = 1.0
 _PRUNES: Final = 20

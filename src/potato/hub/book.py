@@ -108,8 +108,7 @@ class Book:
 
     def guards(self) -> list[Guard]:
         """Every guard of every config."""
-        base = self.base.controls.guards
-        return [*base, *(guard for config in self._known.values() for guard in config.controls.guards[len(base) :])]
+        return [*self.base.controls.guards, *(guard for config in self._known.values() for guard in _own_guards(config))]
 
     def limits(self) -> Limits:
         """How much goes on at once: the hub's and the organisation's to say."""
@@ -176,12 +175,16 @@ class Book:
             return
         key = _key(repository)
         kind: Kind = "organisation" if self.is_organisation(repository) else "repository"
+        if kind == "repository":
+            await self._first_look(self._setting.organisation, "organisation")
+            if self._setting.organisation and self._organisation is None:
+                return  # there is nothing yet to put it below
         async with self._looking.setdefault(key, asyncio.Lock()):
             sha = await sources.head(repository) or ""
-            row = self._rows.get(key)
-            if row is None or sha not in (row.sha, row.problem_sha):
+            row, first = self._rows.get(key), key not in self._looked
+            if row is None or sha not in (row.sha, row.problem_sha) or (row.problem and (first or sha == row.sha)):
                 await self._read(sources, repository, kind, sha)
-            elif key not in self._looked:
+            elif first:
                 await self._build(repository, kind)
             self._looked.add(key)
 
@@ -198,8 +201,8 @@ class Book:
             await self._refuse(repository, kind, sha, f"{repository} has no config, or cannot be seen.")
             return
         if fetched is None and row is None:
+            self._note(Adoption(_key(repository), sha, ""))
             self._put_in_use(repository, kind, self.base)
-            self._rows[_key(repository)] = Adoption(repository, sha, "")
             return
         try:
             config = await self._load(repository, kind, fetched) if fetched else self.base
@@ -209,12 +212,9 @@ class Book:
         own = fetched.digest if fetched else ""
         if fetched:
             await asyncio.to_thread(self._keeping.configs.keep, own, fetched.file, fetched.files)
-            await asyncio.to_thread(self._keep, config)
         entry = Entry("config", {"repository": repository, "sha": sha, "config": config.digest, "files": own, "kind": kind})
         self._note(await asyncio.to_thread(self._keeping.adoptions.put, Adoption(_key(repository), sha, own), entry))
-        self._put_in_use(repository, kind, config)
-        if kind == "organisation":
-            await self._rebuild()
+        await self._build(repository, kind)
         _LOG.info("the config of %s at %s is in use", repository, sha[:12])
         if row is not None and row.problem:
             await self._tell(HeadReport(repository, sha, "in use", "The hub uses the config of this commit.", "success", name=CHECK))
@@ -223,12 +223,13 @@ class Book:
         """The last good one stays; everybody who can do something about it is told."""
         row = self._rows.get(_key(repository))
         kept = row.sha if row else ""
+        if row is not None and (row.problem, row.problem_sha) == (_one_line(problem), sha):
+            await self._build(repository, kind)
+            return
         entry = Entry("config-refused", {"repository": repository, "sha": sha, "kind": kind, "in_use": kept})
         refused = Adoption(_key(repository), kept, row.own if row else "", _one_line(problem), sha)
         self._note(await asyncio.to_thread(self._keeping.adoptions.put, refused, entry))
-        in_use = self._organisation is not None if kind == "organisation" else _key(repository) in self._known
-        if not in_use:
-            await self._build(repository, kind)
+        await self._build(repository, kind)
         _LOG.error("the config of %s at %s is not used: %s", repository, sha[:12], problem.replace("\n", "; "))
         instead = f"The one of {kept[:12]} stays in use." if kept else "Nothing of it is in use."
         text = f"The hub cannot use the config of this commit. {instead}\n\n{as_block(problem)}"
@@ -245,38 +246,44 @@ class Book:
 
     async def _load(self, repository: str, kind: Kind, fetched: Fetched) -> Config:
         """Put it below the config above. Raises `PotatoError`."""
-        above = self._hub if kind == "organisation" else self.base
-        loaded, _ = await asyncio.to_thread(load_fetched, self._keeping.folder, fetched, above, kind, repository)
+        loaded, _ = await asyncio.to_thread(load_fetched, self._keeping.folder, fetched, self._above(kind), kind, repository)
         return loaded.require()
 
     async def proposed(self, repository: str, fetched: Fetched) -> tuple[Loaded, str]:
         """What would hold there with other files, and where these lie."""
         kind: Kind = "organisation" if self.is_organisation(repository) else "repository"
-        above = self._hub if kind == "organisation" else self.base
-        return await asyncio.to_thread(load_fetched, self._keeping.folder, fetched, above, kind, repository)
+        return await asyncio.to_thread(load_fetched, self._keeping.folder, fetched, self._above(kind), kind, repository)
 
     async def _build(self, repository: str, kind: Kind) -> None:
         """From the files that are kept. Where they do not go with the config above any more, that one holds alone."""
         row = self._rows.get(_key(repository))
-        config = self._hub if kind == "organisation" else self.base
-        if row is not None and row.own:
-            found = await asyncio.to_thread(self._keeping.configs.read, row.own)
+        config: Config | None = None
+        while row is not None and row.own and (config is None or config.above is not self._above(kind)):  # that may change meanwhile
             try:
-                if found is None:
-                    raise PotatoError("config-unreadable", "its files are not in the database any more.")  # noqa: TRY301 - one way for all
-                config = await self._load(repository, kind, Fetched(*found))
-                await asyncio.to_thread(self._keep, config)
+                config = await self._kept(row.own, repository, kind)
             except PotatoError as error:
-                if kind == "organisation":
-                    _LOG.error("the organisation's config does not go with the hub's own: %s", error)
-                    return
                 if not row.problem:
                     entry = Entry("config-refused", {"repository": repository, "sha": row.sha, "kind": kind, "in_use": ""})
                     broken = replace(row, problem=_one_line(problems_of(error)), problem_sha=row.sha)
                     self._note(await asyncio.to_thread(self._keeping.adoptions.put, broken, entry))
-        elif kind == "organisation":
-            return
-        self._put_in_use(repository, kind, config)
+                config = None
+                break
+        if config is not None or kind == "repository":
+            self._put_in_use(repository, kind, config or self.base)
+        if kind == "organisation":
+            await self._rebuild()
+
+    async def _kept(self, own: str, repository: str, kind: Kind) -> Config:
+        """The config of files that are kept. Raises `PotatoError` if it does not go with the one above."""
+        found = await asyncio.to_thread(self._keeping.configs.read, own)
+        if found is None:
+            raise PotatoError("config-unreadable", "its files are not in the database any more.")
+        config = await self._load(repository, kind, Fetched(*found))
+        await asyncio.to_thread(self._keep, config)
+        return config
+
+    def _above(self, kind: Kind) -> Config:
+        return self._hub if kind == "organisation" else self.base
 
     def _put_in_use(self, repository: str, kind: Kind, config: Config) -> None:
         if kind == "organisation":
@@ -286,7 +293,8 @@ class Book:
         self.generation += 1
 
     async def _rebuild(self) -> None:
-        """What stands above has changed."""
+        """What stands above has changed: what went with it may not any more, and what did not may; that is read anew when needed."""
+        self._looked -= {key for key, row in self._rows.items() if row.problem and key in self._known}
         for key in list(self._known):
             await self._build(key, "repository")
 
@@ -344,7 +352,6 @@ class Book:
                 continue
             if self.is_organisation(row.repository):
                 await self._build(row.repository, "organisation")
-                await self._rebuild()
             elif row.repository in self._known:
                 await self._build(row.repository, "repository")
 
@@ -368,12 +375,20 @@ class Book:
                 "%s: what it says of 'forge' and of the hub's url, schedules, backfill and configuration holds at the next start",
                 config.file,
             )
-        self._hub = config
+        before, self._hub = self._hub, config
         self._stamp = _stamp(config)
+        organisation = self._rows.get(_key(self._setting.organisation))
+        if self._setting.organisation and organisation and organisation.own:
+            try:
+                self._organisation = await self._kept(organisation.own, self._setting.organisation, "organisation")
+            except PotatoError as error:
+                self._hub = before
+                why = f"the organisation's config does not go with it: {problems_of(error)}"
+                _LOG.error("%s is not used, the one before stays: %s", config.file, why)
+                await self._tell_of_hub(before, why)
+                return
         await asyncio.to_thread(self._keep, config)
         await self._tell_of_hub(config, "")
-        if self._setting.organisation:
-            await self._build(self._setting.organisation, "organisation")
         await self._rebuild()
         self.generation += 1
         _LOG.info("%s has changed and is in use", config.file)
@@ -406,6 +421,12 @@ def replace_live(config: Config) -> Sequence[object]:
     """What a running hub does not change."""
     hub = config.document.hub
     return (config.document.forge, hub.url, hub.schedules, hub.backfill, hub.configuration, hub.keep)
+
+
+def _own_guards(config: Config) -> Sequence[Guard]:
+    """Those that the repository's own config adds."""
+    below = config.layer is not None and config.layer.kind == "repository" and config.above is not None
+    return config.controls.guards[len(config.above.controls.guards) :] if below and config.above else ()
 
 
 def _one_line(text: str) -> str:

@@ -97,7 +97,7 @@ async def apply_sealed(hub: Hub, delivery: Delivery, event: Event, sealed: Seque
             proposal.id = f"{run.id}.{number}"
     entry = entries.decision_entry(delivery.delivery_id, hub.config.digest, decision, recorded)
     hub.store.plan(
-        Plan(delivery.delivery_id, hub.config.digest, recorded, entry, frozenset(), hub.config.controls.caps, lambda _loads: runs)
+        Plan(delivery.delivery_id, hub.config.digest, recorded, entry, frozenset(), hub.config.controls.caps, lambda _loads, _lineage: runs)
     )
     for run in runs:
         told = [make(run, proposal) for proposal in run.proposals for make in (entries.proposal_entry, entries.verdict_entry)]

@@ -22,7 +22,7 @@ from potato.hub import entries
 from potato.hub.attempt import RESTING, Attempt, new_run
 from potato.hub.context import Hub
 from potato.hub.intake import accept
-from potato.ports import Delivery, Fenced, Forge, Loads, Plan, RunRecord
+from potato.ports import Cause, Delivery, Fenced, Forge, Loads, Plan, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,6 @@ async def decide_event(hub: Hub, delivery: Delivery, event: Event, *, strict: bo
     if patient and facts.later:
         raise PotatoError("github-unreachable", "; ".join(facts.problems))
     event = replace(event, fields=with_facts(event, facts))
-    lineage = await hub.durable.commit(lambda: hub.store.lineage(event.tracks, event.actor, event.repository))
-    if lineage is None and patient:
-        raise PotatoError("effect-on-its-way", "an effect of ours is on its way there; whether it caused this event is not known yet.")
     if strict:
         for assignment in decision.assignments:
             problem = hub.runner_problem(hub.config.agents[assignment.agent])
@@ -74,7 +71,8 @@ async def decide_event(hub: Hub, delivery: Delivery, event: Event, *, strict: bo
     plan = Plan(
         delivery.delivery_id, hub.config.digest, recorded, entry,
         frozenset(agent for assignment in decision.assignments for agent in assignment.any_of),
-        hub.config.controls.caps, partial(_planned, hub, delivery, event, decision, facts, lineage or ()),
+        hub.config.controls.caps, partial(_planned, hub, delivery, event, decision, facts),
+        Cause(event.tracks, event.actor, event.repository, patient) if decision.assignments or decision.held else None,
     )  # fmt: skip
     runs = await hub.durable.commit(lambda: hub.store.plan(plan))
     for run in runs:
@@ -82,8 +80,8 @@ async def decide_event(hub: Hub, delivery: Delivery, event: Event, *, strict: bo
     return Outcome(event, facts, decision, tuple(runs))
 
 
-def _planned(hub: Hub, delivery: Delivery, event: Event, decision: Decision, facts: Facts,
-             lineage: tuple[Link, ...], loads: Loads) -> list[RunRecord]:  # fmt: skip
+def _planned(hub: Hub, delivery: Delivery, event: Event, decision: Decision, facts: Facts, loads: Loads,
+             lineage: tuple[Link, ...]) -> list[RunRecord]:  # fmt: skip
     """A run for each assignment; those of unknown rules, and all of an event of unknown trust, are held. Touches nothing."""
     now = hub.clock.now()
     like = RunRecord(

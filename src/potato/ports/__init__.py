@@ -338,10 +338,24 @@ Loads = Mapping[str, tuple[int, bool]]
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """By what the run that caused an event is found: what the event is about, who sent it, and where.
+
+    With `patient`, an effect of ours that is on its way there is an error, for it may be what the event is about; without, it is not.
+    """
+
+    tracks: Sequence[Track]
+    actor: str | None
+    repository: str | None
+    patient: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What was decided for one delivery: the decision as JSON, and a run for each assignment, in order.
 
     Which of the `equals` runs is chosen by their loads, in the transaction that adds the runs: two events at once do not choose the same.
+    There the runs before it in its chain are found, too, by its `cause`.
     """
 
     delivery_id: str
@@ -350,7 +364,8 @@ class Plan:
     entry: Entry
     equals: frozenset[str]
     caps: Caps
-    runs: Callable[[Loads], Sequence[RunRecord]]
+    runs: Callable[[Loads, tuple[Link, ...]], Sequence[RunRecord]]
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,18 +394,14 @@ class Store(Protocol):
         ...
 
     def plan(self, plan: Plan) -> list[RunRecord]:
-        """Keep a decision and its runs, and stop what it supersedes. Gives the runs as they are now."""
+        """Keep a decision and its runs, and stop what it supersedes. Gives the runs as they are now.
+
+        Raises `PotatoError` (`effect-on-its-way`) while it cannot be told what caused the event: then nothing is kept.
+        """
         ...
 
     def add_runs(self, parent: RunRecord, runs: Sequence[RunRecord], caps: Caps) -> list[RunRecord]:
         """Keep more runs of the parent's delivery; those of agents that have one already are left out. Gives the new ones."""
-        ...
-
-    def lineage(self, tracks: Sequence[Track], actor: str | None, repository: str | None) -> tuple[Link, ...] | None:
-        """The runs that caused an event, the latest last; empty if a person or another program did.
-
-        Nothing while it cannot be told: an effect of ours in that repository is on its way, and may be what the event is about.
-        """
         ...
 
     def ready(self, delivery_id: str) -> list[RunRecord]:

@@ -43,10 +43,12 @@ class Transaction:
         statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"  # noqa: S608 - our own names
         self.connection.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
 
-    def many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """One statement with `?` for values, for many rows: written out where making it anew would take longer than the database does."""
-        qmark = self.connection.dialect.paramstyle == "qmark"
-        self.connection.exec_driver_sql(statement if qmark else statement.replace("?", "%s"), list(rows))
+    def put(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
+        """An insert with `%VALUES%` for a few rows, which gives what it returns: written out, for making it takes longer than doing it."""
+        mark = "?" if self.connection.dialect.paramstyle == "qmark" else "%s"
+        one = f"({', '.join([mark] * len(rows[0]))})"
+        values = tuple(value for row in rows for value in row)
+        return self.connection.exec_driver_sql(statement.replace("%VALUES%", ", ".join([one] * len(rows))), values).all()
 
     def rows(self, statement: Any) -> Sequence[Any]:  # noqa: ANN401 - a statement, and rows
         """All rows."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 
 from potato.core.budget import Amount, Budgets, Scope, shortage
 from potato.ports import Usage
@@ -28,14 +28,15 @@ def reserve(tx: Transaction, budgets: Budgets, run: Any, attempt: int) -> tuple[
     asked = Amount() if run.judged else budgets.need(run.agent)
     need = Amount(1 if attempt <= 1 else 0, asked.tokens, asked.micros)
     scopes = budgets.scopes(run.repository or "", run.number, tx.now.date().isoformat())
-    spent_in = used(tx, [scope.key for scope in scopes])
+    asking = [(scope.key, scope.period) for scope in scopes]
+    used = _add(tx, asking, need)
     for scope in scopes:
-        why = shortage(scope, spent_in.get((scope.key, scope.period), Amount()), need, budgets.currency)
+        why = shortage(scope, _less(used[scope.key, scope.period], need), need, budgets.currency)
         if why:
+            _add(tx, asking, _less(Amount(), need))
             return scope, why
-    _add(tx, [(scope.key, scope.period) for scope in scopes], need)
     keys = to_json([[scope.key, scope.period] for scope in scopes])
-    tx.many(_RESERVE, [(run.id, attempt, keys, need.tokens, need.micros)])
+    tx.put(_RESERVE, [(run.id, attempt, keys, need.tokens, need.micros, 1)])
     return None
 
 
@@ -50,29 +51,29 @@ def settle(tx: Transaction, run_id: str, usage: Usage | None) -> None:
         _add(tx, [(key, period) for key, period in json.loads(row.scopes)], difference)
 
 
-def used(tx: Transaction, keys: Sequence[str]) -> dict[tuple[str, str], Amount]:
-    """What is used or reserved, by scope and period."""
-    rows = tx.connection.execute(_USED, {"keys": list(keys)}).all()
-    return {(row.scope, row.period): Amount(row.runs, row.tokens, row.micros) for row in rows}
-
-
 def spent(tx: Transaction, today: str, limit: int = 20) -> list[Spent]:
     """The scopes of today that used most, and subjects."""
     order = (t.budget.c.micros.desc(), t.budget.c.tokens.desc(), t.budget.c.runs.desc())
-    rows = tx.rows(select(t.budget).where(t.budget.c.period.in_((today, ""))).order_by(*order).limit(limit))
+    rows = tx.rows(select(t.budget).where(t.budget.c.period.in_((today, "")), t.budget.c.runs > 0).order_by(*order).limit(limit))
     return [Spent(row.scope, row.period, row.runs, row.tokens, row.micros) for row in rows]
 
 
-def _add(tx: Transaction, keys: Sequence[tuple[str, str]], amount: Amount) -> None:
-    tx.many(_ADD, [(key, period, amount.runs, amount.tokens, amount.micros) for key, period in keys])
+def _add(tx: Transaction, keys: Sequence[tuple[str, str]], amount: Amount) -> dict[tuple[str, str], Amount]:
+    """Add to what is used or reserved in each scope and period; gives what that is then."""
+    rows = tx.put(_ADD, [(key, period, amount.runs, amount.tokens, amount.micros) for key, period in keys])
+    return {(row.scope, row.period): Amount(row.runs, row.tokens, row.micros) for row in rows}
 
 
-_USED = select(t.budget).where(t.budget.c.scope.in_(bindparam("keys", expanding=True)))
+def _less(one: Amount, other: Amount) -> Amount:
+    return Amount(one.runs - other.runs, one.tokens - other.tokens, one.micros - other.micros)
+
+
 _ADD = (
-    "INSERT INTO budget (scope, period, runs, tokens, micros) VALUES (?, ?, ?, ?, ?) ON CONFLICT (scope, period) DO UPDATE SET "
-    "runs = budget.runs + excluded.runs, tokens = budget.tokens + excluded.tokens, micros = budget.micros + excluded.micros"
+    "INSERT INTO budget (scope, period, runs, tokens, micros) VALUES %VALUES% ON CONFLICT (scope, period) DO UPDATE SET "
+    "runs = budget.runs + excluded.runs, tokens = budget.tokens + excluded.tokens, micros = budget.micros + excluded.micros "
+    "RETURNING scope, period, runs, tokens, micros"
 )
 _RESERVE = (
-    "INSERT INTO reservation (run_id, attempt, scopes, tokens, micros, open) VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT (run_id, attempt) "
-    "DO UPDATE SET scopes = excluded.scopes, tokens = excluded.tokens, micros = excluded.micros, open = 1"
+    "INSERT INTO reservation (run_id, attempt, scopes, tokens, micros, open) VALUES %VALUES% ON CONFLICT (run_id, attempt) "
+    "DO UPDATE SET scopes = excluded.scopes, tokens = excluded.tokens, micros = excluded.micros, open = 1 RETURNING run_id"
 )

@@ -12,7 +12,7 @@ from potato.core.budget import Budgets
 from potato.core.canonical import canonical, digest_bytes
 from potato.core.event import Facts
 from potato.core.hold import held_by
-from potato.core.lineage import Caps, Link, Track
+from potato.core.lineage import Caps
 from potato.core.record import recorded_facts
 from potato.core.run import State, may_become
 from potato.core.strict_json import parse_object
@@ -63,7 +63,7 @@ class SqlStore:
             tx.execute(update(t.delivery).where(t.delivery.c.delivery_id == plan.delivery_id).values(**done))
             tx.entries.append(plan.entry)
             loads = outstanding(tx, sorted(plan.equals)) if plan.equals else {}
-            return self._runs.add_all(tx, plan.runs(loads), plan.caps)
+            return self._runs.add_all(tx, plan.runs(loads, chain(tx, plan.cause) if plan.cause else ()), plan.caps)
 
     def add_runs(self, parent: RunRecord, runs: Sequence[RunRecord], caps: Caps) -> list[RunRecord]:
         """See the port."""
@@ -72,11 +72,6 @@ class SqlStore:
             self._hold(tx, parent)
             there = {row.agent for row in tx.rows(select(t.run.c.agent).where(t.run.c.delivery_id == parent.delivery_id))}
             return self._runs.add_all(tx, [run for run in runs if run.agent not in there], caps)
-
-    def lineage(self, tracks: Sequence[Track], actor: str | None, repository: str | None) -> tuple[Link, ...] | None:
-        """See the port."""
-        with self._database.reading() as tx:
-            return chain(tx, tracks, actor, repository)
 
     def ready(self, delivery_id: str) -> list[RunRecord]:
         """See the port."""

@@ -188,10 +188,24 @@ async def test_the_kept_ones_hold_while_nobody_answers_and_without_any_nothing_i
     world.github.away = True
     book = await world.book()
     assert await depth(book) == 1
-    with pytest.raises(PotatoError, match="github-unreachable"):
+    with pytest.raises(PotatoError, match="configuration-unavailable: the config of octo/unseen cannot be read: nobody answers"):
         await book.get("octo/unseen")
     offline = await world.book(github=False)  # the command line, which asks nobody
     assert await depth(offline) == 1
+
+
+async def test_a_repository_that_cannot_be_seen_any_more_keeps_its_config_and_one_that_removed_it_does_not(world: World) -> None:
+    world.github.push("octo/app", "loops: {depth: 1}\n")
+    book = await world.book()
+    assert await depth(book) == 1
+    del world.github.heads["octo/app"]
+    await book.look("octo/app")
+    assert await depth(book) == 1
+    assert "cannot be seen" in world.problem("octo/app")
+    world.github.push("octo/app", None)
+    await book.look("octo/app")
+    assert await depth(book) == 3
+    assert world.problem("octo/app") == ""
 
 
 async def test_another_hubs_adoption_is_heard(world: World) -> None:

@@ -144,7 +144,7 @@ class Book:
         return self.current(repository)
 
     async def _first_look(self, repository: str | None, kind: Kind) -> None:
-        """The first time, what is kept holds if the forge does not answer; without anything kept, its silence is an error."""
+        """The first time, what is kept holds if the forge does not tell; without anything kept, nothing can be decided there."""
         if repository is None or _key(repository) in self._looked:
             return
         if self._keeping.sources is None:
@@ -156,17 +156,22 @@ class Book:
         try:
             await self.look(repository)
         except PotatoError as error:
-            if not (isinstance(error, AuthError) or error.code in TRANSIENT) or _key(repository) not in self._rows:
-                raise
+            if _key(repository) not in self._rows:
+                raise PotatoError(UNAVAILABLE, f"the config of {repository} cannot be read: {error.message}") from None
             _LOG.warning("the config of %s is the one kept: %s", repository, error)
             await self._build(repository, kind)
 
     # looking
 
     async def heard(self, event: Event) -> None:
-        """A push may bring another config. Raises `PotatoError` when the forge does not answer."""
+        """A push may bring another config. Raises `PotatoError` when the forge does not answer right now."""
         if event.event == "push" and self.concerned(event):
-            await self.look(event.repository or "")
+            try:
+                await self.look(event.repository or "")
+            except PotatoError as error:
+                if error.code in TRANSIENT or isinstance(error, AuthError):
+                    raise
+                _LOG.warning("the config of %s cannot be looked at: %s", event.repository, error)
 
     async def look(self, repository: str) -> None:
         """Read the repository's config anew, if its default branch has moved. Raises `PotatoError` when the forge does not answer."""
@@ -182,7 +187,7 @@ class Book:
         async with self._looking.setdefault(key, asyncio.Lock()):
             sha = await sources.head(repository) or ""
             row, first = self._rows.get(key), key not in self._looked
-            if row is None or sha not in (row.sha, row.problem_sha) or (row.problem and (first or sha == row.sha)):
+            if row is None or not sha or sha not in (row.sha, row.problem_sha) or (row.problem and (first or sha == row.sha)):
                 await self._read(sources, repository, kind, sha)
             elif first:
                 await self._build(repository, kind)
@@ -197,10 +202,10 @@ class Book:
                 raise
             await self._refuse(repository, kind, sha, error.message)
             return
-        if fetched is None and kind == "organisation":
+        if fetched is None and (kind == "organisation" or (not sha and row is not None and row.own)):
             await self._refuse(repository, kind, sha, f"{repository} has no config, or cannot be seen.")
             return
-        if fetched is None and row is None:
+        if fetched is None and (row is None or not (row.own or row.problem)):
             self._note(Adoption(_key(repository), sha, ""))
             self._put_in_use(repository, kind, self.base)
             return

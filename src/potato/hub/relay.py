@@ -86,8 +86,7 @@ class Relay:
             await self._book.heard(event)
             hub = replace(self._hub, config=await self._book.get(event.repository))
             await decide_event(hub, delivery, event, strict=False, patient=attempt < _PATIENT_ATTEMPTS)
-            if self._check is not None:
-                await self._check.check(event)
+            await self._check_config(event)
         except UsageError as error:
             await self._reject(delivery, str(error))
         except PotatoError as error:
@@ -101,6 +100,18 @@ class Relay:
         except Exception as error:  # noqa: BLE001 - a bug met by one event must not end the relay
             _LOG.exception("delivery %s could not be decided", delivery.delivery_id)
             await self._reject(delivery, f"internal-error: {type(error).__name__}")
+
+    async def _check_config(self, event: Event) -> None:
+        """Tell a pull request what it proposes; that undoes no decision. Raises `PotatoError` when the forge does not answer right now."""
+        try:
+            if self._check is not None:
+                await self._check.check(event)
+        except PotatoError as error:
+            if error.code in TRANSIENT or isinstance(error, AuthError):
+                raise
+            _LOG.warning("the config that %s#%s proposes was not checked: %s", event.repository, event.number, error)
+        except Exception:  # noqa: BLE001 - see above
+            _LOG.exception("the config that %s#%s proposes could not be checked", event.repository, event.number)
 
     async def _observe(self, event: Event) -> None:
         """Keep how a CI run ended, if a guard wants to know."""

@@ -23,8 +23,13 @@ class GitHubSources:
         self._client = client
 
     async def head(self, repository: str) -> str | None:
-        """See the port."""
-        sha = as_object(await self._client.find(f"/repos/{repository}/commits/HEAD")).get("sha")
+        """See the port. An empty repository is a conflict: https://docs.github.com/en/rest/commits/commits#get-a-commit."""
+        try:
+            sha = as_object(await self._client.find(f"/repos/{repository}/commits/HEAD")).get("sha")
+        except PotatoError as error:
+            if error.code == "github-invalid":
+                return None
+            raise
         return sha if isinstance(sha, str) else None
 
     async def file(self, repository: str, path: str, sha: str) -> bytes | None:

@@ -27,9 +27,12 @@ class Change:
     widens: bool
 
 
-def differences(before: Config, after: Config) -> list[Change]:
-    """Every difference in what may happen, the widening ones first."""
-    found = [*_agents(before, after), *_triggers(before, after), *_control(before, after)]
+def differences(before: Config, after: Config, longest_s: float = 5.0) -> list[Change]:
+    """Every difference in what may happen, the widening ones first.
+
+    What cannot be proven within `longest_s` counts as widening, without an example.
+    """
+    found = [*_agents(before, after), *_triggers(before, after, time.monotonic() + longest_s), *_control(before, after)]
     return sorted(dict.fromkeys(found), key=lambda change: not change.widens)
 
 
@@ -79,15 +82,16 @@ def _gained(name: str, verb: str, old: Any, new: Any) -> Iterator[Change]:  # no
             yield Change(f"{name} no longer {verb} {item}", widens=False)
 
 
-def _triggers(before: Config, after: Config) -> Iterator[Change]:
+def _triggers(before: Config, after: Config, until: float) -> Iterator[Change]:
     """Which events may run which agent that did not before, proven by one that would; whatever the rules' words and order are."""
     old, new = _asked(before), _asked(after)
     for agent in sorted({*old, *new} & before.agents.keys() & after.agents.keys()):
         rules, covered = new.get(agent, []), [rule.node for rule in old.get(agent, [])]
+        known = {rule.source for rule in old.get(agent, [])}
         for rule in rules:
-            if any(rule.source == known.source for known in old.get(agent, [])):
+            if rule.source in known:
                 continue
-            example = _example(rule.node, covered)
+            example = _example(rule.node, covered, min(until, time.monotonic() + _LONGEST_S))
             if example is not None:
                 yield Change(f"{agent} also runs by rule {rule.name}{example}", widens=_matters(after.agents[agent]))
         if old.get(agent) and not rules:
@@ -107,9 +111,10 @@ def _asked(config: Config) -> Mapping[str, list[Rule]]:
     return found
 
 
-def _example(node: Node, covered: Sequence[Node]) -> str | None:
+def _example(node: Node, covered: Sequence[Node], until: float) -> str | None:
     """An event that `node` matches and none of `covered`; nothing if there can be none, and empty where nobody can tell in short time."""
-    until = time.monotonic() + _LONGEST_S
+    if time.monotonic() > until:
+        return ""
     found = terms(And((node, *(Not(other, other.span) for other in covered)), node.span))
     unsure = found is None
     for term in found or []:

@@ -35,6 +35,8 @@ _LINT_S: Final = 5.0
 _SHOWN: Final = 25
 _CHARACTERS: Final = 20_000
 _BYTES: Final = 1_000_000
+_MOST_BYTES: Final = 256_000
+"""Anybody can propose a config; reading a large one takes seconds that decisions need."""
 _LOG = logging.getLogger("potato")
 
 
@@ -85,6 +87,9 @@ class ConfigCheck:
             return HeadReport(repository, sha, "cannot be used", as_block(error.message), "failure", name=CHECK)
         if fetched is None:
             return self._without(repository, sha, current)
+        if len(fetched.files[fetched.file]) > _MOST_BYTES:
+            text = f"The config is larger than the {_MOST_BYTES:,} bytes that are checked: check it in CI by `potato validate` and `lint`."
+            return HeadReport(repository, sha, "too large to check", text, "action_required", name=CHECK)
         loaded, root = await self._book.proposed(repository, fetched)
         problems = [*loaded.problems, *(await asyncio.to_thread(_linted, loaded) if loaded.config else [])]
         notes = tuple(_note(problem, repository) for problem in problems)

@@ -137,6 +137,31 @@ def test_a_dead_workers_runs_are_taken_over(tmp_path: Path, postgres: Any, opene
 
 
 @pytest.mark.slow
+def test_a_run_that_is_fatal_to_its_process_is_not_tried_for_ever(tmp_path: Path, opened: dict[str, Any]) -> None:
+    """Its agent ends whoever runs it; the next run is none the worse."""
+    database = f"sqlite:///{tmp_path / 'potato.db'}"
+    fatal = (
+        "import os, signal, subprocess, sys\nif 'calm' not in sys.stdin.read():\n"
+        "    parent = int(open(f'/proc/{os.getppid()}/stat').read().split()[3])\n    os.kill(parent, signal.SIGKILL)\n"
+        "print('{\"proposals\": []}')\n"
+    )
+    folder = project(tmp_path, agent=fatal)
+    for number in range(1, 6):
+        with started(folder, database) as hub:
+            if number == 1:
+                hub.send(payload(opened, 1))
+            hub.process.wait(30)
+    with started(folder, database) as hub:
+        assert hub.settled(1), hub.api("/api/v1/runs")
+        (run,) = hub.api("/api/v1/runs")
+        assert run["state"] == "failed"
+        assert run["reason"].startswith("5 processes died while it ran, the last one ")
+        assert hub.send(payload(opened, 2, title="calm")) == 202
+        assert hub.settled(2)
+        assert hub.runs()["seer", 2] == "succeeded"
+
+
+@pytest.mark.slow
 def test_a_frozen_worker_changes_nothing_when_it_wakes(tmp_path: Path, postgres: Any, opened: dict[str, Any]) -> None:
     """R03: it is taken over meanwhile; then it starts again under another name."""
     database = postgres.database()

@@ -45,7 +45,7 @@ class FakeRoster:
         self.processes[process_id] = Process(old.id, old.kind, old.host, old.version, old.agents, old.slots, old.state, old.beat + 1)
         return True
 
-    def bury(self, process_id: str, beat: int | None, entry: Entry) -> list[str] | None:
+    def bury(self, process_id: str, beat: int | None, entry: Entry, *, in_order: bool = False) -> list[str] | None:
         if beat is not None and self.processes[process_id].beat != beat:
             return None
         self.processes.pop(process_id, None)

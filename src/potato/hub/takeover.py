@@ -72,7 +72,7 @@ class Lease:
     async def leave(self, *, why: str) -> None:
         """Give back what is held, at once."""
         self._until = 0.0
-        await asyncio.to_thread(self._roster.bury, self._process.id, None, _left(self._process.id, why))
+        await asyncio.to_thread(self._roster.bury, self._process.id, None, _left(self._process.id, why), in_order=True)
 
 
 class Watch:

@@ -126,10 +126,11 @@ class Roster(Protocol):
         """Put back what the process has begun and does not work on any more (its last write failed); gives the runs."""
         ...
 
-    def bury(self, process_id: str, beat: int | None, entry: Entry) -> list[str] | None:
+    def bury(self, process_id: str, beat: int | None, entry: Entry, *, in_order: bool = False) -> list[str] | None:
         """Remove one that has not beaten since `beat`, and put back what it held; nothing if it has, or another was faster.
 
-        Without a beat it is removed in any case, entered or not.
+        Without a beat it is removed in any case, entered or not. Unless it ended in order, its runs were lost with it; one that was lost
+        so again and again fails.
         """
         ...
 

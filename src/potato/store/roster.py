@@ -21,6 +21,7 @@ def process_of(row: Any) -> Process:  # noqa: ANN401 - a row
     return Process(row.id, row.kind, row.host, row.version, agents, row.slots, row.state, row.beat, row.seen_at)
 
 
+FATAL: Final = 5
 _RELEASED_S: Final = 30.0
 
 
@@ -81,7 +82,7 @@ class SqlRoster:
             rows = tx.rows(select(t.run).where(*begun, t.run.c.id.in_(left)).with_for_update())
             return [self._put_back(tx, row, f"attempt {row.attempts}") for row in rows]
 
-    def bury(self, process_id: str, beat: int | None, entry: Entry) -> list[str] | None:
+    def bury(self, process_id: str, beat: int | None, entry: Entry, *, in_order: bool = False) -> list[str] | None:
         """See the port."""
         with self._database.transaction() as tx:
             lock_queue(tx)
@@ -92,15 +93,20 @@ class SqlRoster:
             undecided = (t.delivery.c.hub == process_id, t.delivery.c.state == "deciding")
             tx.execute(update(t.delivery).where(*undecided).values(state="accepted", hub=None))
             rows = tx.rows(select(t.run).where(t.run.c.worker == process_id).with_for_update())
-            return [self._put_back(tx, row, process_id) for row in rows]
+            return [self._put_back(tx, row, process_id, died=not in_order) for row in rows]
 
-    def _put_back(self, tx: Transaction, row: Any, process_id: str) -> str:  # noqa: ANN401 - a row
-        """A run waits again, for its next attempt; one that was being stopped has ended."""
+    def _put_back(self, tx: Transaction, row: Any, process_id: str, *, died: bool = False) -> str:  # noqa: ANN401 - a row
+        """A run waits again, for its next attempt; one that was being stopped has ended, and one that kills whoever runs it fails."""
         run = record(row)
+        lost = row.lost + (1 if died and run.state == "running" else 0)
         if run.stop is not None:
             self._runs.end_stopped(tx, run, run.stop)
+        elif lost >= FATAL:
+            self._runs.end_stopped(
+                tx, run, ("failed", f"{lost} processes died while it ran, the last one {process_id}; it is not tried again")
+            )
         else:
             back = replace(run, state="queued", reason=f"taken over: {process_id} stopped", updated_at=tx.now)
-            self._runs.change(tx, back, t.run.c.id == run.id, worker=None)
+            self._runs.change(tx, back, t.run.c.id == run.id, worker=None, lost=lost)
             self._runs.make_ready(tx, back)
         return run.id

@@ -87,11 +87,12 @@ run: Final = Table(
     Column("lane", Integer),
     Column("tag", Double),
     Column("queued_at", Double),
-    # working: `worker` holds it, and `judged` says that its proposals are kept
+    # working: `worker` holds it, `judged` says that its proposals are kept, and `lost` counts processes that died while its agent ran
     Column("worker", String(80)),
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("judged", Integer, nullable=False, server_default="0"),
+    Column("lost", Integer, nullable=False, server_default="0"),
     Column("stop_state", String(20)),
     Column("stop_reason", Text),
     # where it comes from, and what it used

@@ -1,4 +1,4 @@
-"""Which configs of repositories are in use."""
+"""Which configs of repositories are in use, and how often a run was lost with its process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table."""
+    """Add the column and the table."""
+    op.add_column("run", sa.Column("lost", sa.Integer, nullable=False, server_default="0"))
     op.create_table(
         "repository_config",
         sa.Column("repository", sa.String(201), primary_key=True),

@@ -48,7 +48,7 @@ def test_both_hold_and_of_each_number_the_lower_one(tmp_path: Path) -> None:
         tmp_path,
         """
 routing:
-  - {if: 'event == "push"', run: [mine]}
+  - {if: 'event == "push"', run: [mine, documentation_generator]}
 agents:
   mine: {ref: builtin:basic_triage, permissions: [comment]}
   fixer: {permissions: [comment], limits: {comment: 1}, budget: {tokens: 50k}}
@@ -73,11 +73,11 @@ approvals: [{kinds: [comment], required: 2}]
     assert (night.name, night.reach.repositories) == ("night", ())
     assert (christmas.name, christmas.reach.repositories) == ("octo/app/christmas", ("octo/app",))
     assert "scanner" not in christmas.reach.agents  # a guard of the organisation cannot be frozen
-    assert {"mine", "fixer"} <= set(christmas.reach.agents)
+    assert {"mine", "fixer", "documentation_generator"} <= set(christmas.reach.agents)
     assert [rule.name for rule in config.controls.approvals] == ["people", "repository-approvals-1"]
     assert "orchestrator.yml" in config.protected
-    assert config.routable("mine") == {"mine"}
-    assert config.routable("fixer") == {"scanner", "fixer", "mine"}
+    assert config.routable("mine") == {"mine", "documentation_generator"}
+    assert config.routable("fixer") == {"scanner", "fixer", "mine", "documentation_generator"}
 
 
 LOOSER = [
@@ -107,6 +107,8 @@ LOOSER = [
     ('guards: [{name: night, freeze: {begin: "fri 18:00", end: "fri 18:01"}}]', "duplicate-name: another one of guards above is 'night'"),
     ("guards: [{name: g, infra_health: {status: 'http://169.254.169.254/'}}]", "not-here: a repository cannot have the hub ask"),
     ("approvals: [{name: people, required: 1}]", "duplicate-name: another one of approvals above is 'people'"),
+    ("guards: [{name: g, agents: [scanner], freeze: {begin: 'fri 18:00', end: 'mon 06:00'}}]", "'scanner' is a guard of the organisation"),
+    ("approvals: [{agents: [fixer, scanner], required: 20}]", "2:30 loosens-policy: 'scanner' is a guard of the organisation"),
     ("hub: {url: 'http://me'}", "2:1 not-here: 'hub' belongs to the config that the hub is started with"),
     ("forge: {kind: local}", "2:1 not-here: 'forge' belongs"),
     ("repositories: {secrets: [MODEL_KEY]}", "2:1 not-here: 'repositories' belongs to the organisation's config"),
@@ -132,6 +134,13 @@ agents: {own: {command: [python3, x.py], permissions: [open_pr], secrets: [MODEL
     assert config.routable("own") == {"own", "fixer"}
     assert not below(tmp_path, text.replace("[open_pr]", "[push_branch]"), over).config
     assert not below(tmp_path, text.replace("high", "critical"), over).config
+
+
+def test_where_there_are_only_guards_of_the_organisation_nothing_holds_them_back(tmp_path: Path) -> None:
+    over = above(tmp_path, "agents: {scanner: {ref: builtin:ci_triage_guard}}\nrouting: [{if: 'event == \"push\"', run: [scanner]}]\n")
+    freeze = "guards: [{name: g, freeze: {begin: 'fri 18:00', end: 'fri 17:59'}}]\napprovals: [{required: 20}]\n"
+    config = below(tmp_path, freeze, over).require()
+    assert (config.controls.guards, config.controls.approvals) == ((), ())
 
 
 def test_an_organisation_tightens_the_hub_and_is_free_otherwise(tmp_path: Path) -> None:

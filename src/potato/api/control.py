@@ -72,11 +72,11 @@ async def resume(service: Running, pause_id: str) -> dict[str, Any]:
     return ended[0].as_json()
 
 
-@routes.post("/guards/{guard}/override", status_code=201)
+@routes.post("/guards/{guard:path}/override", status_code=201)
 async def override(service: Running, guard: str, wanted: NewOverride) -> dict[str, Any]:
     """Set a guard aside for a time."""
     until = time.time() + wanted.seconds
-    one = Override(guard[:80], "the API", " ".join(wanted.note.split()), datetime.now(UTC).isoformat(), until)
+    one = Override(guard[:300], "the API", " ".join(wanted.note.split()), datetime.now(UTC).isoformat(), until)
     await asyncio.to_thread(service.parts.switch.override, one)
     return {name: getattr(one, name) for name in one.__slots__}
 

@@ -28,7 +28,7 @@ def command(guard: str, duration: str, note: str, database: str) -> int:
 
     switch, engine = open_switch(database)
     until = time.time() + seconds(duration)
-    switch.override(Override(guard[:80], who(), line_of(note), datetime.now(UTC).isoformat(), until))
+    switch.override(Override(guard[:300], who(), line_of(note), datetime.now(UTC).isoformat(), until))
     engine.dispose()
     click.echo(inert(f"guard {guard} is set aside until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M} UTC"))
     return OK

@@ -5,7 +5,7 @@ Nothing here asks who is right: whatever would let more happen than the config a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -181,11 +181,21 @@ class _Check:
                 if model.name is not None and model.name in taken:
                     self._refuse((section, index, "name"), f"another one of {section} above is '{model.name}'.", code="duplicate-name")
         if self.in_repository:
+            for section in ("guards", "approvals"):
+                for index, model in enumerate(getattr(self.document, section)):
+                    self._not_their_guards(section, index, model.agents)
             for index, model in enumerate(self.document.guards):
                 if model.infra_health is not None and model.infra_health.status is not None:
                     self._refuse(
                         ("guards", index, "infra_health", "status"), "a repository cannot have the hub ask a status page.", code=_NOT_HERE
                     )
+
+    def _not_their_guards(self, section: str, index: int, agents: Sequence[str]) -> None:
+        for number, name in enumerate(agents):
+            if name in self.above.agents and self.above.agents[name].role == "guard":
+                self._refuse(
+                    (section, index, "agents", number), f"'{name}' is a guard of the organisation, which a repository cannot hold back."
+                )
 
     def _offered(self) -> None:
         """The organisation's offer to repositories stays within what the hub's own config offers, if that says anything."""
@@ -214,26 +224,26 @@ def _within(own: str, above: str) -> bool:
 # both together
 
 
-def merged_document(document: Document, above: Config, layer: Layer) -> Document:
-    """What holds: all of both, and of each number the lower one. Guards and approvals of a repository concern it alone."""
+def merged_document(document: Document, own: Iterable[str], above: Config, layer: Layer) -> Document:
+    """What holds: all of both, and of each number the lower one. Guards and approvals of a repository concern it alone.
+
+    `own` are the agents that the document defines or that only its rules name.
+    """
     over = above.document
     agents = {**document.agents, **over.agents}
     for name, model in over.agents.items():
-        own = document.agents.get(name)
-        if own is not None and own.budget is not None:
-            agents[name] = model.model_copy(update={"budget": _less(own.budget, model.budget)})
-    subject = sorted(name for name, spec in above.agents.items() if spec.role != "guard") + sorted(
-        document.agents.keys() - above.agents.keys()
-    )
+        narrowed = document.agents.get(name)
+        if narrowed is not None and narrowed.budget is not None:
+            agents[name] = model.model_copy(update={"budget": _less(narrowed.budget, model.budget)})
+    subject = sorted({*own, *(name for name, spec in above.agents.items() if spec.role != "guard")})
     guards = list(document.guards)
     approvals = [m.model_copy(update={"name": m.name or f"{layer.kind}-approvals-{n}"}) for n, m in enumerate(document.approvals, 1)]
-    if layer.kind == "repository":
+    if layer.kind == "repository" and not subject:
+        guards, approvals = [], []  # there is nobody but the organisation's guards
+    elif layer.kind == "repository":
         here = {"repositories": [layer.repository]}
-        guards = [
-            m.model_copy(update={**here, "name": f"{layer.repository}/{m.name}", "agents": _subject(m.agents, above, subject)})
-            for m in guards
-        ]
-        approvals = [m.model_copy(update={"agents": _subject(m.agents, above, subject)}) for m in approvals]
+        guards = [m.model_copy(update={**here, "name": f"{layer.repository}/{m.name}", "agents": m.agents or subject}) for m in guards]
+        approvals = [m.model_copy(update={"agents": m.agents or subject}) for m in approvals]
     offer = over.repositories if layer.kind == "repository" or "repositories" not in document.model_fields_set else _offer(document, over)
     return over.model_copy(
         update={
@@ -257,11 +267,6 @@ def _offer(document: Document, over: Document) -> Any:  # noqa: ANN401 - Reposit
     """What the organisation says goes; what it leaves out is as the hub has it."""
     said = {key: getattr(document.repositories, key) for key in document.repositories.model_fields_set}
     return over.repositories.model_copy(update=said)
-
-
-def _subject(named: list[str], above: Config, subject: list[str]) -> list[str]:
-    """Whom a repository's guard or approval concerns: never the organisation's guards."""
-    return [name for name in named if name not in above.agents or above.agents[name].role != "guard"] if named else subject
 
 
 def _less(own: SpendModel | None, above: SpendModel | None) -> SpendModel | None:

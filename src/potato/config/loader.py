@@ -120,7 +120,7 @@ class _Loading:
         if self.above and self.layer:
             rules = [*self.above.table.rules, *named_rules(rules, document.routing, self.layer)]
             agents = merged_agents(document, agents, self.above)
-            document = merged_document(document, self.above, self.layer)
+            document = merged_document(document, own, self.above, self.layer)
             protected |= self.above.protected
             own_digest = digest(["layer", self.above.digest, self.layer.kind, self.layer.repository, own_digest])
         guards = frozenset(name for name, spec in agents.items() if spec.role == "guard")

@@ -277,7 +277,7 @@ pause: Final = Table(
 override: Final = Table(
     "override",
     metadata,
-    Column("guard", String(80), primary_key=True),
+    Column("guard", String(300), primary_key=True),
     Column("by", String(200), nullable=False),
     Column("note", Text, nullable=False),
     Column("at", _TIME, nullable=False),
@@ -288,7 +288,7 @@ override: Final = Table(
 guard_state: Final = Table(
     "guard_state",
     metadata,
-    Column("guard", String(80), primary_key=True),
+    Column("guard", String(300), primary_key=True),
     Column("holds", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("since", _TIME, nullable=False),

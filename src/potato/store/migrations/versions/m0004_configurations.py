@@ -1,4 +1,4 @@
-"""Which configs of repositories are in use, and how often a run was lost with its process."""
+"""Which configs of repositories are in use, and how often a run was lost with its process; guards are named after repositories."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column and the table."""
+    """Add the column and the table, and widen names; SQLite has no widths."""
+    if op.get_bind().dialect.name == "postgresql":
+        for table in ("guard_state", "override"):
+            op.alter_column(table, "guard", type_=sa.String(300))
     op.add_column("run", sa.Column("lost", sa.Integer, nullable=False, server_default="0"))
     op.create_table(
         "repository_config",

@@ -192,6 +192,8 @@ def differs(folder: Path, before: str, after: str) -> list[tuple[str, bool]]:
 
 BASE = "agents:\n  own: {ref: builtin:basic_triage, permissions: [comment]}\nrouting:\n  - {name: one, if: 'event == \"pull_request\" && trusted', run: [own]}\n"
 
+GUARDED = BASE.replace("run: [own]", "run: [ci_triage_guard, own]")
+
 CHANGES = [
     (BASE, BASE, []),
     (BASE, BASE.replace("[comment]", "[comment, apply_labels]"), [("own may apply_labels, which it did not before", True)]),
@@ -202,6 +204,31 @@ CHANGES = [
     (BASE, BASE + "approvals: [{name: a, kinds: [comment]}]\n", [("approvals: a is new", False)]),
     (BASE + "policies: {forbid: [curl_pipe_sh]}\n", BASE, [("policies.forbid has no curl_pipe_sh any more", True)]),
     (BASE, BASE.replace(" && trusted", " && trusted && draft"), []),
+    (
+        GUARDED,
+        GUARDED.replace("[ci_triage_guard, own]", "[own]"),
+        [("own no longer waits for ci_triage_guard in rule one", True), ("agent ci_triage_guard is gone", False)],
+    ),
+    (
+        GUARDED,
+        GUARDED.replace("[ci_triage_guard, own]", "[own]").replace("&& trusted", "&& trusted && draft"),
+        [
+            ("own also runs by rule one, for example on draft=True, event=pull_request, trusted=True", True),
+            ("agent ci_triage_guard is gone", False),
+        ],
+    ),
+    (BASE.replace("name: one", "name: one, stop: true"), BASE, [("rule one no longer keeps later rules from being asked", True)]),
+    (
+        BASE.replace("[comment]}", "[comment], rate: {runs: 1, per: 1h}, cooldown: 1h}"),
+        BASE,
+        [("own has rate none, before 1 3600.0", True), ("own cools down 0 s, before 3600 s", True)],
+    ),
+    (BASE.replace("[comment]}", "[comment], budget: {tokens: 5}}"), BASE, [("a run of own has a budget of none tokens, before 5", True)]),
+    (
+        BASE,
+        BASE.replace("[comment]}", "[comment], files: [orchestrator.yml]}"),
+        [("own sees orchestrator.yml, which it did not before", True)],
+    ),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,8 +70,18 @@ def _changed(name: str, old: AgentSpec, new: AgentSpec) -> Iterator[Change]:
             yield Change(f"{name} has another {what}: {_shown(now)}, before {_shown(was)}", widens=what != "model")
     if old.sandbox != new.sandbox:
         yield Change(f"{name} has sandbox: {new.sandbox}", widens=new.sandbox == "none")
+    yield from _gained(name, "sees", _files(old), _files(new))
+    for what, was, now in (("concurrency", old.concurrency, new.concurrency), ("rate", old.rate, new.rate)):
+        if was != now:
+            yield Change(f"{name} has {what} {_shown(now)}, before {_shown(was)}", widens=was is not None)
+    if old.cooldown_s != new.cooldown_s:
+        yield Change(f"{name} cools down {new.cooldown_s:g} s, before {old.cooldown_s:g} s", widens=new.cooldown_s < old.cooldown_s)
     if old.prompt != new.prompt:
         yield Change(f"{name} has another prompt", widens=False)
+
+
+def _files(spec: AgentSpec) -> list[str]:
+    return [os.path.relpath(path, spec.folder) for path in spec.files]
 
 
 def _gained(name: str, verb: str, old: Any, new: Any) -> Iterator[Change]:  # noqa: ANN401 - sequences of names
@@ -86,20 +97,32 @@ def _triggers(before: Config, after: Config, until: float) -> Iterator[Change]:
     """Which events may run which agent that did not before, proven by one that would; whatever the rules' words and order are."""
     old, new = _asked(before), _asked(after)
     for agent in sorted({*old, *new} & before.agents.keys() & after.agents.keys()):
-        rules, covered = new.get(agent, []), [rule.node for rule in old.get(agent, [])]
-        known = {rule.source for rule in old.get(agent, [])}
-        for rule in rules:
-            if rule.source in known:
+        for rule in new.get(agent, []):
+            guards = _guards_of(rule, after)
+            as_guarded = [was for was in old.get(agent, []) if _guards_of(was, before) <= guards]
+            if any(was.source == rule.source for was in as_guarded):
                 continue
-            example = _example(rule.node, covered, min(until, time.monotonic() + _LONGEST_S))
+            unguarded = sorted(
+                set[str]().union(*(_guards_of(was, before) for was in old.get(agent, []) if was.source == rule.source)) - guards
+            )
+            if unguarded:
+                yield Change(f"{agent} no longer waits for {', '.join(unguarded)} in rule {rule.name}", widens=True)
+                continue
+            example = _example(rule.node, [was.node for was in as_guarded], min(until, time.monotonic() + _LONGEST_S))
             if example is not None:
                 yield Change(f"{agent} also runs by rule {rule.name}{example}", widens=_matters(after.agents[agent]))
-        if old.get(agent) and not rules:
+        if old.get(agent) and not new.get(agent):
             yield Change(f"{agent} runs by no rule any more", widens=False)
-    stopping = {rule.name for rule in before.table.rules if rule.stop}
-    for rule in after.table.rules:
-        if rule.stop and rule.name not in stopping:
-            yield Change(f"rule {rule.name} now keeps later rules from being asked", widens=True)
+    was_stopping, stopping = ({rule.name for rule in config.table.rules if rule.stop} for config in (before, after))
+    for name in sorted(stopping - was_stopping):
+        yield Change(f"rule {name} now keeps later rules from being asked", widens=True)
+    for name in sorted(was_stopping - stopping):
+        yield Change(f"rule {name} no longer keeps later rules from being asked", widens=True)
+
+
+def _guards_of(rule: Rule, config: Config) -> frozenset[str]:
+    """The guards that the rule's other agents wait for."""
+    return frozenset(name for group in rule.run for name in group if name in config.table.guards)
 
 
 def _asked(config: Config) -> Mapping[str, list[Rule]]:
@@ -145,6 +168,14 @@ def _control(before: Config, after: Config) -> Iterator[Change]:
                     f"budgets.{scope}.{measure} is {_shown(now)}, before {_shown(was)}",
                     widens=was is not None and (now is None or now > was),
                 )
+    for name in sorted(old.agents.keys() & new.agents.keys()):
+        for measure in ("tokens", "cost"):
+            was, now = (getattr(document.agents[name].budget, measure, None) for document in (old, new))
+            if was != now:
+                yield Change(
+                    f"a run of {name} has a budget of {_shown(now)} {measure}, before {_shown(was)}",
+                    widens=was is not None and (now is None or now > was),
+                )
     for key in ("forbid", "require"):
         was, now = getattr(old.policies, key), getattr(new.policies, key)
         yield from (Change(f"policies.{key} has no {item} any more", widens=True) for item in was if item not in now)
@@ -174,4 +205,4 @@ def _section(section: str, old: Any, new: Any) -> Iterator[Change]:  # noqa: ANN
 def _shown(value: Any) -> str:  # noqa: ANN401 - a setting
     if value is None or value == ():
         return "none"
-    return " ".join(value) if isinstance(value, tuple) else str(value)  # type: ignore[reportUnknownArgumentType] # of text
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)  # type: ignore[reportUnknownArgumentType] # of text

@@ -27,6 +27,9 @@ agents: {helper: {ref: builtin:basic_triage, permissions: [apply_labels]}}
 """
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'potato.db'}"
@@ -166,7 +169,6 @@ def test_without_an_organisation_nothing_is_decided_until_it_is_there(
         assert wait_until(lambda: agents_on(hub, again) == {"seer"}, 20), hub.text()
 
 
-@pytest.mark.slow
 def test_what_was_in_use_holds_over_a_restart_without_github(
     tmp_path: Path, github: GitHub, organisation: GitHub, proxy: Proxy, url: str
 ) -> None:
@@ -182,7 +184,6 @@ def test_what_was_in_use_holds_over_a_restart_without_github(
         proxy.faults.clear()
 
 
-@pytest.mark.slow
 def test_a_second_hub_hears_of_it(tmp_path: Path, github: GitHub, organisation: GitHub, proxy: Proxy, postgres: Postgres) -> None:
     url = postgres.database()
     organisation.commit("main", "orchestrator.yml", ORGANISATION)

@@ -20,7 +20,8 @@ import orchestrator
 
 ROOT: Final = Path(__file__).resolve().parent
 BIN: Final = ROOT / ".venv" / "bin"
-DEV_LOCKS: Final = (*orchestrator.LOCKS, ROOT / "requirements" / "dev.lock.txt")
+AGENTS_LOCK: Final = ROOT / "requirements" / "agents.lock.txt"
+DEV_LOCKS: Final = (*orchestrator.LOCKS, ROOT / "requirements" / "dev.lock.txt", AGENTS_LOCK)
 COUNTERPARTS: Final = ROOT / "tests" / "counterparts"
 PEERS: Final = ROOT / ".venv-peers"
 PEERS_LOCK: Final = ROOT / "requirements" / "peers.lock.txt"
@@ -28,7 +29,7 @@ NEED_PEERS: Final = frozenset({"rules"})
 NODE_PEERS: Final = ROOT / "benchmarks" / "peers"
 NEED_NODE_PEERS: Final = frozenset({"intake"})
 PYTHON_FILES: Final = ("src", "tests", "benchmarks", "orchestrator.py", "dev.py")
-NEEDED: Final = {"git": "git", "node": "nodejs", "npm": "npm"}
+NEEDED: Final = {"git": "git", "node": "nodejs", "npm": "npm", "bwrap": "bubblewrap"}
 NODE_MINIMUM: Final = 20
 
 
@@ -175,6 +176,7 @@ def lock(_arguments: list[str]) -> None:
     call(*compile_, "pyproject.toml", "-o", runtime)
     for group in ("build", "dev"):
         call(*compile_, "--group", group, "-c", runtime, "-o", ROOT / "requirements" / f"{group}.lock.txt")
+    call(*compile_, "pyproject.toml", "--extra", "codex", "--extra", "claude", "-c", runtime, "-o", AGENTS_LOCK)
     call(*compile_, "--group", "peers", "-o", PEERS_LOCK)
     for folder in (COUNTERPARTS, NODE_PEERS):
         call("npm", "install", "--package-lock-only", "--silent", cwd=folder)

@@ -22,7 +22,7 @@ _CONFIG = """
 routing:
   - {name: opened, if: 'event == "pull_request" && action == "opened"', run: [sleeper]}
 agents:
-  sleeper: {command: [python3, MARK], permissions: [comment]}
+  sleeper: {command: [python3, MARK], sandbox: none, permissions: [comment]}
 """
 _LOOK_S = 0.02
 

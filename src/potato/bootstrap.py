@@ -43,12 +43,43 @@ class SystemClock:
 
 
 def make_runners() -> dict[str, Runner]:
-    """Every runner of this version."""
+    """Every runner of this version. Those of programs share one gate, and what was found out about the sandbox here."""
+    from potato.spokes.cage.sandbox import Sandbox
+    from potato.spokes.gate import Gate
+    from potato.spokes.runners.acp import AcpRunner
     from potato.spokes.runners.builtin import BuiltinRunner
+    from potato.spokes.runners.claude import ClaudeRunner
+    from potato.spokes.runners.codex import CodexRunner
     from potato.spokes.runners.command import CommandRunner
+    from potato.spokes.runners.http import HttpRunner
     from potato.spokes.runners.python import PythonRunner
 
-    return {"builtin": BuiltinRunner(), "command": CommandRunner(), "python": PythonRunner()}
+    gate, sandbox = Gate(), Sandbox()
+    return {
+        "builtin": BuiltinRunner(),
+        "command": CommandRunner(gate, sandbox),
+        "python": PythonRunner(gate, sandbox),
+        "http": HttpRunner(),
+        "acp": AcpRunner(gate, sandbox),
+        "codex": CodexRunner(gate, sandbox),
+        "claude": ClaudeRunner(gate, sandbox),
+    }
+
+
+def load_vaults(config: Config | None) -> dict[str, Callable[[str], str | None]]:
+    """The plugins that its config asks for secrets. Raises `UsageError` for one that is not installed."""
+    if config is None or not config.document.hub.secrets:
+        return {}
+    from importlib.metadata import entry_points
+
+    from potato.errors import UsageError
+
+    found = {point.name: point for point in entry_points(group="potato.secrets")}
+    missing = [name for name in config.document.hub.secrets if name not in found]
+    if missing:
+        known = ", ".join(sorted(found)) or "none"
+        raise UsageError("no-plugin", f"hub.secrets: no entry point '{missing[0]}' in the group 'potato.secrets'; installed: {known}.")
+    return {name: found[name].load() for name in config.document.hub.secrets}
 
 
 def open_store(url: str, *, create: bool = True) -> tuple[Store, Engine]:
@@ -155,7 +186,7 @@ def make_hub(config: Config, store: Store, forge: Forge, notifier: Notifier, env
     from potato.durable.inline import InlineDurable
     from potato.hub.context import Hub
 
-    return Hub(config, store, forge, make_runners(), InlineDurable(), SystemClock(), notifier, environ)
+    return Hub(config, store, forge, make_runners(), InlineDurable(), SystemClock(), notifier, environ, vaults=load_vaults(config))
 
 
 def open_switch(url: str) -> tuple[Switch, Engine]:
@@ -198,7 +229,7 @@ def open_desk(url: str, config: Config, environ: Mapping[str, str]) -> tuple[Des
     forge = make_forge(config, environ, None)
     store = SqlStore(tables, run_entry, passage, queue=True)
     shelf = _Shelf(SqlConfigs(tables))
-    hub = Hub(config, store, forge, {}, InlineDurable(), clock, Bells(), environ, read_stored, shelf)
+    hub = Hub(config, store, forge, {}, InlineDurable(), clock, Bells(), environ, read_stored, configs=shelf)
     book = Book(config, Keeping(None, SqlAdoptions(tables), SqlConfigs(tables), forge, shelf.folder))
     return Desk(hub, book, approvals, hub_account=False), approvals, forge, engine
 
@@ -287,7 +318,9 @@ def open_service(database: str, environ: Mapping[str, str], lost: Callable[[], N
     keeping = Keeping(sources, SqlAdoptions(tables), configs, deciding_forge, shelf.folder) if deciding_forge else None
     book = Book(config, keeping) if config and keeping else None
     queue = SqlQueue(tables, run_entry, passage, executor.enqueue, book)
-    working = Hub(config or NOTHING, store, working_forge, make_runners(), executor, clock, bells, environ, read_stored, shelf)
+    working = Hub(
+        config or NOTHING, store, working_forge, make_runners(), executor, clock, bells, environ, read_stored, load_vaults(config), shelf
+    )
     deciding = replace(working, config=config, forge=deciding_forge) if config and deciding_forge else None
     return Service(Parts(
         process, working, executor, roster, queue, bells, deciding, book,

@@ -21,6 +21,7 @@ TRANSIENT = frozenset(
         "github-broken",
         "database-unusable",
         "effect-on-its-way",
+        "checkout-failed",
         "paused",
         "configuration-unavailable",
     }

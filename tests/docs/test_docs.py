@@ -15,7 +15,19 @@ from potato.config.builtin_names import BUILTINS
 from potato.config.control import ApprovalModel, BudgetsModel, FreezeModel, GuardModel, InfraHealthModel, LimitModel, LoopsModel
 from potato.config.lint import CHECKS
 from potato.config.loader import load_config
-from potato.config.models import AgentModel, BackfillModel, Concurrency, Document, HubModel, Policies, RuleModel, ScheduleModel
+from potato.config.models import (
+    AgentModel,
+    BackfillModel,
+    CageModel,
+    Concurrency,
+    Document,
+    HubModel,
+    Policies,
+    PriceModel,
+    ProviderModel,
+    RuleModel,
+    ScheduleModel,
+)  # fmt: skip
 from potato.config.policies import FORBID, REQUIRE
 from potato.config.schema import SHIPPED, schema_text
 from potato.core.expression import check, parse
@@ -75,7 +87,20 @@ def test_every_builtin_agent_with_its_least_permissions_and_every_role() -> None
 def test_every_config_key_has_a_heading() -> None:
     keys = {
         info.alias or name
-        for model in (Document, RuleModel, AgentModel, Policies, HubModel, Concurrency, ScheduleModel, BackfillModel, *CONTROL)
+        for model in (
+            Document,
+            RuleModel,
+            AgentModel,
+            Policies,
+            HubModel,
+            Concurrency,
+            ScheduleModel,
+            BackfillModel,
+            ProviderModel,
+            PriceModel,
+            CageModel,
+            *CONTROL,
+        )
         for name, info in model.model_fields.items()
     }
     assert keys <= headings("config")

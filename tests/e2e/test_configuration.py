@@ -14,7 +14,7 @@ from support.hub import Hub, Postgres, project, query, started
 
 HUB = """
 hub: {configuration: {organisation: ORGANISATION, repositories: ["alice/*"], every: 1h}}
-agents: {seer: {command: [python3, agent.py], permissions: [comment, apply_labels]}}
+agents: {seer: {command: [python3, agent.py], sandbox: none, permissions: [comment, apply_labels]}}
 """
 ORGANISATION = """
 routing: [{name: every, if: 'event == "pull_request" && action == "opened"', run: [seer]}]

@@ -185,7 +185,7 @@ PAUSED = """
 routing:
   - {name: labelled, if: 'event == "pull_request" && action == "labeled"', run: [slow]}
 agents:
-  slow: {command: [python3, agent.py], permissions: [apply_labels, comment]}
+  slow: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment]}
 loops: {runs_per_head: 1000}
 """
 
@@ -239,7 +239,7 @@ INFRA = """
 routing:
   - {name: labelled, if: 'event == "pull_request" && action == "labeled"', run: [slow]}
 agents:
-  slow: {command: [python3, agent.py], permissions: [apply_labels, comment]}
+  slow: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment]}
 guards:
   - {name: ci-well, infra_health: {window: 60s, failures: 3}}
 """

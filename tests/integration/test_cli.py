@@ -233,7 +233,7 @@ def test_no_runner_is_a_clear_error_and_nothing_ran(tmp_path: Path) -> None:
     assert potato("validate", cwd=tmp_path).code == 0
     done = run(tmp_path)
     assert done.code == 2
-    assert done.err.endswith("error: no-runner: orchestrator.yml:2:10: agent 'mine' has no runner; available: builtin, command, python. "
+    assert done.err.endswith("error: no-runner: orchestrator.yml:2:10: agent 'mine' has no runner; available: acp, builtin, claude, codex, command, http, python. "
                              "Set runner: in its front matter, or defaults: {runner: ...} in the config.\n")  # fmt: skip
 
 

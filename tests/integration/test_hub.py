@@ -87,8 +87,8 @@ def test_a_worker_takes_only_its_agents(tmp_path: Path, postgres: Any, opened: d
 routing:
   - {if: event == "pull_request", run: [seer, other]}
 agents:
-  seer: {command: [python3, agent.py], permissions: [apply_labels, comment]}
-  other: {command: [python3, agent.py], permissions: [apply_labels, comment]}
+  seer: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment]}
+  other: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment]}
 """
     database = postgres.database()
     with (
@@ -224,9 +224,9 @@ routing:
   - {name: later, if: event == "pull_request" && number == 20, run: [late], delay: 2s}
   - {name: cool, if: event == "pull_request" && number == 30, run: [cooled]}
 agents:
-  one: {command: [python3, agent.py], permissions: [apply_labels, comment], concurrency: 1}
-  late: {command: [python3, agent.py], permissions: [apply_labels, comment]}
-  cooled: {command: [python3, agent.py], permissions: [apply_labels, comment], cooldown: 3s}
+  one: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment], concurrency: 1}
+  late: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment]}
+  cooled: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment], cooldown: 3s}
 """
     with started(project(tmp_path, config, pause_s=0.2), database) as hub:
         sent = time.monotonic()
@@ -254,10 +254,10 @@ routing:
   - {name: routed, if: event == "pull_request" && number == 2, run: [way]}
   - {name: any, if: event == "pull_request" && number >= 3, run: [{any_of: [seer, other]}]}
 agents:
-  gate: {command: [python3, gate.py], role: guard, permissions: [block]}
-  way: {command: [python3, way.py], role: router, permissions: [route_agents]}
-  seer: {command: [python3, agent.py], permissions: [apply_labels, comment]}
-  other: {command: [python3, agent.py], permissions: [apply_labels, comment]}
+  gate: {command: [python3, gate.py], sandbox: none, role: guard, permissions: [block]}
+  way: {command: [python3, way.py], sandbox: none, role: router, permissions: [route_agents]}
+  seer: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment]}
+  other: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment]}
 """
     project(tmp_path, config, pause_s=1)
     (tmp_path / "gate.py").write_text('import json; print(json.dumps({"proposals": [{"kind": "block", "reason": "CI is on fire"}]}))')
@@ -278,8 +278,8 @@ def test_who_waits_for_a_cancelled_guard_is_held_and_says_so(tmp_path: Path, dat
 routing:
   - {name: guarded, if: event == "pull_request", run: [gate, seer]}
 agents:
-  gate: {command: [python3, agent.py], role: guard, permissions: [comment]}
-  seer: {command: [python3, agent.py], permissions: [apply_labels, comment]}
+  gate: {command: [python3, agent.py], sandbox: none, role: guard, permissions: [comment]}
+  seer: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment]}
 """
     with started(project(tmp_path, config, pause_s=60), database, "--concurrency", "1") as hub:
         for number in (1, 2):

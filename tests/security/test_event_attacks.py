@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def test_e01_e02_a_forks_head_gets_no_secret(tmp_path: Path, deliveries: dict[st
     )
     (tmp_path / "orchestrator.yml").write_text(
         "routing: [{if: 'event == \"pull_request\"', run: [a]}]\n"
-        f"agents: {{a: {{command: [{sys.executable}, agent.py], permissions: [push_branch], secrets: [MODEL_KEY], sandbox: none}}}}\n"
+        "agents: {a: {command: [python3, agent.py], permissions: [push_branch], secrets: [MODEL_KEY]}}\n"
     )
     done = potato(
         "run", "--event", "pull_request", "--payload", "event.json", "--json", cwd=tmp_path, env={"MODEL_KEY": "the-canary-of-e02"}
@@ -48,7 +47,7 @@ def test_e01_e02_a_forks_head_gets_no_secret(tmp_path: Path, deliveries: dict[st
     (run,) = done.json["runs"]
     assert run["summary"] == "None"
     assert "untrusted event: it got no secrets" in run["warnings"]
-    assert run["proposals"][0]["reason"] == "'push_branch' is refused on an untrusted event"
+    assert run["proposals"][0]["reason"].startswith("'push_branch' is refused: the event is untrusted, so the agent may only read")
     assert "the-canary-of-e02" not in done.out + done.err
 
 

@@ -37,7 +37,7 @@ CONFIG = """
 routing:
   - {name: opened, if: 'event == "pull_request" && action in ["opened", "synchronize"]', run: [seer]}
 agents:
-  seer: {command: [python3, agent.py], permissions: [apply_labels, comment]}
+  seer: {command: [python3, agent.py], sandbox: none, permissions: [apply_labels, comment]}
 """
 
 

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "approvals": "List what waits for people.",
     "approve": "Say yes to a proposal that waits for people.",
     "deny": "Say no to one.",
+    "lift": "Let a run on an untrusted event work as on a trusted one, once.",
     "pause": "Hold everything, a repository, or an agent.",
     "resume": "End a pause.",
     "override": "Set a guard aside for a time.",

@@ -97,6 +97,13 @@ class AgentReader:
         if runner == "python" and not function:
             self.tree.problem(self.tree.at(("agents", name), key=True), "missing-key", f"agent '{name}' has no function.",
                               "The runner 'python' needs function: module:name or an entry point's name.")  # fmt: skip
+        if runner == "acp" and not command:
+            self.tree.problem(self.tree.at(("agents", name), key=True), "missing-key", f"agent '{name}' has no command.",
+                              "The runner 'acp' needs command: [argv, ...] of an agent that speaks ACP.")  # fmt: skip
+        if runner == "http" and not (model.url and model.signing_secret):
+            missing = "signing_secret" if model.url else "url"
+            self.tree.problem(self.tree.at(("agents", name), key=True), "missing-key", f"agent '{name}' has no {missing}.",
+                              "The runner 'http' needs url: https://... and signing_secret: NAME.")  # fmt: skip
         if runner == "builtin" and builtin is None:
             self.tree.problem(self.tree.at(("agents", name), key=True), "unknown-builtin", f"no built-in agent is called '{name}'.",
                               f"Write ref: builtin:NAME with one of {', '.join(BUILTINS)}.")  # fmt: skip
@@ -112,6 +119,9 @@ class AgentReader:
             cooldown_s=model.cooldown or 0.0, folder=self.folder, place=f"{self.tree.file}:{line}:{column}",
             builtin=builtin.code if builtin else None, command=tuple(command), function=function,
             sandbox=model.sandbox or front.sandbox or self.defaults.sandbox or "auto", model=model.model or front.model, files=files,
+            models=tuple(model.models or front.models or ()), tools=tuple(model.tools or front.tools or ()),
+            paths=tuple(model.paths or (builtin.paths if builtin else ())), egress=tuple(model.egress), url=model.url,
+            signing_secret=model.signing_secret, internal=model.internal, environment=dict(model.environment),
         )  # fmt: skip
 
     @staticmethod

@@ -13,13 +13,30 @@ from potato.core.permission import Role
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """`code` names the module in `potato.spokes.builtin`."""
+    """`code` names the module in `potato.spokes.builtin`; `paths` are all that its patches may touch by default."""
 
     name: str
     role: Role
     code: str
     permissions: frozenset[str]
     doc: str
+    paths: tuple[str, ...] = ()
+
+
+_TESTS: Final = (
+    "tests/**",
+    "test/**",
+    "**/tests/**",
+    "**/test/**",
+    "**/__tests__/**",
+    "spec/**",
+    "**/test_*",
+    "**/*_test.*",
+    "**/*.test.*",
+    "**/*.spec.*",
+    "**/conftest.py",
+)
+_DOCUMENTS: Final = ("docs/**", "doc/**", "**/docs/**", "**/*.md", "**/*.mdx", "**/*.rst", "**/*.adoc", "**/*.txt")
 
 
 _ALL: Final = (
@@ -34,11 +51,11 @@ _ALL: Final = (
     Builtin("ci_triage_guard", "guard", "ci_guard", frozenset({"block", "read_ci_logs"}),
             "Blocks automation when CI failed for reasons of infrastructure."),
     Builtin("coverage_orchestrator", "orchestrator", "coverage", frozenset({"read_ci_logs", "create_issue"}),
-            "Finds untested modules in CI logs; proposes import tests, or an issue that lists them."),
+            "Finds untested modules in CI logs; proposes import tests, or an issue that lists them.", _TESTS),
     Builtin("security_scanner", "orchestrator", "security", frozenset({"read_pull_request", "create_check"}),
             "Looks for secrets, piped downloads and dangerous workflows in a pull request's added lines."),
     Builtin("documentation_generator", "orchestrator", "documentation", frozenset({"read_pull_request", "comment"}),
-            "Lists public names a pull request adds without touching documentation."),
+            "Lists public names a pull request adds without touching documentation.", _DOCUMENTS),
 )  # fmt: skip
 
 PROPOSES: Final[dict[str, frozenset[str]]] = {

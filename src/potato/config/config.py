@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from potato.config.controls import Controls
-from potato.config.models import Document
+from potato.config.models import DEFAULT_PROVIDERS, Document
 from potato.config.yaml_tree import Tree
 from potato.core.routing import RoutingTable
 from potato.errors import ConfigError, Problem
-from potato.ports import AgentSpec
+from potato.ports import AgentSpec, Bounds
+from potato.ports.session import Provider
 
 Kind = Literal["organisation", "repository"]
 
@@ -46,6 +47,16 @@ class Config:
     above: Config | None = None
     layer: Layer | None = None
     own: frozenset[str] = frozenset()
+
+    @property
+    def bounds(self) -> Bounds:
+        """What a caged run may use."""
+        return self.document.cage.read_bounds()
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """Who answers for models."""
+        return {name: model.read(name) for name, model in {**DEFAULT_PROVIDERS, **self.document.providers}.items()}
 
     def routable(self, agent: str) -> frozenset[str]:
         """Whom this agent may route to: one that a repository defines, to its like and to those that are offered to repositories."""

@@ -68,7 +68,7 @@ _Tokens = Annotated[
     BeforeValidator(_tokens),
     Field(ge=0, le=MOST_TOKENS, json_schema_extra={"type": ["integer", "string"], "pattern": "^[0-9]{1,15}[kM]?$"}),
 ]
-_Money = Annotated[
+Money = Annotated[
     int, BeforeValidator(_micros), Field(json_schema_extra={"type": ["number", "string"], "pattern": "^[0-9]+([.][0-9]{1,6})?$"})
 ]
 _Time = Annotated[datetime, BeforeValidator(_time)]
@@ -96,7 +96,7 @@ class SpendModel(Strict):
     """What one run may need at most: so much is reserved before it starts."""
 
     tokens: Annotated[_Tokens | None, Field(description="Tokens, such as 200k.")] = None
-    cost: Annotated[_Money | None, Field(description="Money, such as 1.50.")] = None
+    cost: Annotated[Money | None, Field(description="Money, such as 1.50.")] = None
 
     def read(self) -> Limit:
         """As the core takes it."""

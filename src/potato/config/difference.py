@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from potato.config.config import Config
+from potato.config.models import Document
 from potato.core.analysis import Budget, Cut, Undecided, terms, witness
 from potato.core.expression.nodes import And, Node, Not
 from potato.core.permission import WRITING
@@ -71,6 +72,20 @@ def _changed(name: str, old: AgentSpec, new: AgentSpec) -> Iterator[Change]:
     if old.sandbox != new.sandbox:
         yield Change(f"{name} has sandbox: {new.sandbox}", widens=new.sandbox == "none")
     yield from _gained(name, "sees", _files(old), _files(new))
+    yield from _gained(name, "may reach", old.egress, new.egress)
+    yield from _gained(name, "may ask the model", old.models, new.models)
+    yield from _gained(name, "has the tool", old.tools, new.tools)
+    if old.paths != new.paths:
+        widens = bool(old.paths) and not (new.paths and set(new.paths) <= set(old.paths))
+        yield Change(
+            f"{name} may change the paths {_shown(new.paths) if new.paths else 'of every file'}, before {_shown(old.paths)}", widens=widens
+        )
+    for what, was, now in (
+        ("url", old.url, new.url), ("signing_secret", old.signing_secret, new.signing_secret), ("internal", old.internal, new.internal),
+        ("environment", tuple(sorted(old.environment.items())), tuple(sorted(new.environment.items()))),
+    ):  # fmt: skip
+        if was != now:
+            yield Change(f"{name} has another {what}: {_shown(now)}, before {_shown(was)}", widens=True)
     for what, was, now in (("concurrency", old.concurrency, new.concurrency), ("rate", old.rate, new.rate)):
         if was != now:
             yield Change(f"{name} has {what} {_shown(now)}, before {_shown(was)}", widens=was is not None)
@@ -186,8 +201,13 @@ def _control(before: Config, after: Config) -> Iterator[Change]:
             yield Change(f"policies.{key} is {_shown(now)}, before {_shown(was)}", widens=was is not None)
     for section in ("guards", "approvals"):
         yield from _section(section, getattr(old, section), getattr(new, section))
-    if old.repositories != new.repositories:
-        yield Change("what repositories may add is otherwise", widens=True)
+    yield from _offers(old, new)
+
+
+def _offers(old: Document, new: Document) -> Iterator[Change]:
+    for section, said in (("providers", "providers are"), ("cage", "the cage is"), ("repositories", "what repositories may add is")):
+        if getattr(old, section) != getattr(new, section):
+            yield Change(f"{said} otherwise", widens=True)
 
 
 def _section(section: str, old: Any, new: Any) -> Iterator[Change]:  # noqa: ANN401 - lists of models

@@ -21,7 +21,7 @@ from potato.ports import AgentSpec
 _NARROWING: Final = frozenset({"permissions", "limits", "budget", "description"})
 _MEASURES: Final = ("runs", "tokens", "cost")
 _SCOPES: Final = ("run", "pull_request", "repository", "organisation", "day")
-_HUB_ONLY: Final = ("hub", "forge")
+_HUB_ONLY: Final = ("hub", "forge", "providers", "cage")
 _WIDE_SCOPES: Final = ("organisation", "day")
 _LOOSENS: Final = "loosens-policy"
 _NOT_HERE: Final = "not-here"
@@ -118,6 +118,15 @@ class _Check:
                          f"The organisation can allow it: repositories: {{runners: [{spec.runner}, ...]}}.", key=True)  # fmt: skip
         if spec.sandbox == "none":
             self._refuse(path, f"'{name}' asks for no sandbox, which is not a repository's to decide.", "Remove it.", key=True)
+        for host in spec.egress:
+            self._refuse((*path, "egress", spec.egress.index(host)), f"'{name}' wants to reach {host}, which it may not decide.",
+                         "Remove it; or the organisation defines this agent.")  # fmt: skip
+        if spec.signing_secret is not None and spec.signing_secret not in self.offer.secrets:
+            self._refuse((*path, "signing_secret"), f"'{name}' asks for the secret {spec.signing_secret}, which is the hub's.",
+                         f"The organisation can share it: repositories: {{secrets: [{spec.signing_secret}]}}.")  # fmt: skip
+        if spec.internal:
+            self._refuse((*path, "internal"), f"'{name}' wants an address of the hub's own network, which is not a repository's to decide.",
+                         "Remove it.")  # fmt: skip
         for key, given in (("concurrency", spec.concurrency), ("rate", spec.rate)):
             if given is not None:
                 self._refuse(

@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal, LiteralString, cast
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from potato.config.control import ApprovalModel, BudgetsModel, GuardModel, LoopsModel, RepositoryPattern, SpendModel
-from potato.config.shape import AgentName, Duration, Strict
+from potato.config.control import ApprovalModel, BudgetsModel, GuardModel, LoopsModel, Money, RepositoryPattern, SpendModel
+from potato.config.shape import AgentName, Duration, Folder, HostName, PathGlob, Size, Strict
 from potato.core.permission import PERMISSIONS, Kind, Role
 from potato.core.text import did_you_mean
+from potato.ports import Bounds
+from potato.ports.session import Price, Provider
 
 RUNNERS = ("builtin", "command", "python", "http", "acp", "codex", "claude")
 RunnerName = Literal["builtin", "command", "python", "http", "acp", "codex", "claude"]
@@ -114,7 +116,8 @@ class Execution(Strict):
     limits: Annotated[
         _Limits | None, Field(description="How much of each kind one run may propose; over it, the whole batch is refused.")
     ] = None
-    tools: Annotated[list[str] | None, Field(description="Tools of the agent's own, for runners that take them.")] = None
+    models: Annotated[list[str] | None, Field(description="More models that it may ask, beside `model`.")] = None
+    tools: Annotated[list[str] | None, Field(description="Tools of the agent's own, for the runner `claude`, such as Read.")] = None
     sandbox: Annotated[Literal["auto", "none"] | None, Field(description="How process agents are caged.")] = None
     files: Annotated[list[str] | None, Field(description="More files of the config's folder the agent may see.")] = None
 
@@ -143,6 +146,16 @@ class AgentModel(Execution):
     rate: Annotated[RateModel | None, Field(description="How often it may start.")] = None
     cooldown: Annotated[Duration | None, Field(gt=0, le=604_800, description="Least time between two starts on one subject.")] = None
     budget: Annotated[SpendModel | None, Field(description="What one run of it may need at most.")] = None
+    paths: Annotated[list[PathGlob] | None, Field(min_length=1, description="All that its patches may touch, such as tests/**.")] = None
+    egress: Annotated[list[HostName], Field(description="Hosts it may reach at port 443, such as pypi.org or *.example.com.")] = []
+    url: Annotated[str | None, Field(pattern=r"^https?://[^\s]+$", description="For the runner `http`: where it is.")] = None
+    signing_secret: Annotated[_SecretName | None, Field(description="For the runner `http`: the variable whose value signs requests.")] = (
+        None
+    )
+    environment: Annotated[
+        dict[_SecretName, _Argument], Field(description="Variables for its process, for all to read; secrets have a list of their own.")
+    ] = {}
+    internal: Annotated[bool, Field(description="For the runner `http`: its address may be one of a private network.")] = False
     description: Annotated[str | None, Field(description="For people.")] = None
 
 
@@ -213,6 +226,56 @@ class ConfigurationModel(Strict):
     every: Annotated[Duration, Field(ge=1, le=604_800, description="How often they are looked at, beside at every push.")] = 3600.0
 
 
+_PROVIDER = r"^[a-z][a-z0-9-]{0,39}$"
+
+
+class PriceModel(Strict):
+    """What a million tokens cost, in the currency of the budgets."""
+
+    input: Annotated[Money, Field(description="Of a question.")]
+    output: Annotated[Money, Field(description="Of an answer.")]
+    cached: Annotated[Money | None, Field(description="Of a question's part that the provider had kept. Default: as `input`.")] = None
+
+
+class ProviderModel(Strict):
+    """Who answers for models. The hub asks for the agents; they never see the key."""
+
+    api: Annotated[Literal["openai", "anthropic"], Field(description="Which of the two ways to ask it speaks.")]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", description="Its address, without the version.")]
+    key: Annotated[_SecretName, Field(description="The variable of the hub that holds its key; agents that list it may ask.")]
+    prices: Annotated[dict[str, PriceModel], Field(description="Models and their prices; all that agents without `model` may ask.")] = {}
+
+    def read(self, name: str) -> Provider:
+        """As runners take it."""
+        prices = {
+            model: Price(price.input, price.input if price.cached is None else price.cached, price.output)
+            for model, price in self.prices.items()
+        }
+        return Provider(name, self.api, self.url, self.key, prices)
+
+
+DEFAULT_PROVIDERS = {
+    "openai": ProviderModel(api="openai", url="https://api.openai.com", key="CODEX_API_KEY"),
+    "anthropic": ProviderModel(api="anthropic", url="https://api.anthropic.com", key="ANTHROPIC_API_KEY"),
+}
+"""Those of the names `openai` and `anthropic`, where the config does not say otherwise."""
+
+
+class CageModel(Strict):
+    """What a caged agent may use at most, and what it sees of the machine."""
+
+    memory: Annotated[Size, Field(ge=16 << 20, description="Such as 4GB, with what it writes.")] = 4 << 30
+    disk: Annotated[Size, Field(ge=1 << 20, description="Workspace, home and temporary files together; they lie in memory.")] = 2 << 30
+    processes: Annotated[int, Field(ge=8, le=100_000, description="At once, threads included.")] = 512
+    cpus: Annotated[float, Field(gt=0, le=1024, description="Processors.")] = 2.0
+    cpu_time: Annotated[Duration, Field(gt=0, le=864_000, description="Of all processors together.")] = 3600.0
+    read: Annotated[list[Folder], Field(description="More folders of the machine that it sees, read-only, such as /opt/node.")] = []
+
+    def read_bounds(self) -> Bounds:
+        """As runners take it."""
+        return Bounds(self.memory, self.disk, self.processes, self.cpus, self.cpu_time, tuple(self.read))
+
+
 class HubModel(Strict):
     """What the hub does with its events; for `potato serve`."""
 
@@ -222,6 +285,7 @@ class HubModel(Strict):
     schedules: Annotated[list[ScheduleModel], Field(description="Events at times.")] = []
     backfill: Annotated[BackfillModel, Field(description="Missed deliveries.")] = BackfillModel()
     configuration: Annotated[ConfigurationModel, Field(description="Configuration in repositories.")] = ConfigurationModel()
+    secrets: Annotated[list[str], Field(description="Plugins that are asked for secrets: entry points of the group `potato.secrets`.")] = []
 
 
 class RepositoriesModel(Strict):
@@ -251,4 +315,8 @@ class Document(Strict):
     budgets: Annotated[BudgetsModel, Field(description="What runs may use.")] = BudgetsModel()
     guards: Annotated[list[GuardModel], Field(description="What keeps runs from starting for a time.")] = []
     repositories: Annotated[RepositoriesModel, Field(description="What the configs of repositories may add.")] = RepositoriesModel()
+    providers: Annotated[
+        dict[Annotated[str, Field(pattern=_PROVIDER)], ProviderModel], Field(description="Who answers for models, by name.")
+    ] = {}
+    cage: Annotated[CageModel, Field(description="What caged agents may use.")] = CageModel()
     approvals: Annotated[list[ApprovalModel], Field(description="Which proposals need people, and whom; every one that fits holds.")] = []

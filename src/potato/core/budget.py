@@ -58,12 +58,16 @@ class Budgets:
         """Whether there is anything to keep."""
         return any((self.pull_request, self.repository, self.organisation, self.day))
 
-    def need(self, agent: str) -> Amount:
-        """What is reserved for one attempt."""
+    def allowance(self, agent: str) -> Limit:
+        """What one run of the agent may use at most."""
         own = self.agents.get(agent, Limit())
         tokens = own.tokens if own.tokens is not None else self.every.tokens
-        micros = own.micros if own.micros is not None else self.every.micros
-        return Amount(1, tokens or 0, micros or 0)
+        return Limit(None, tokens, own.micros if own.micros is not None else self.every.micros)
+
+    def need(self, agent: str) -> Amount:
+        """What is reserved for one attempt."""
+        most = self.allowance(agent)
+        return Amount(1, most.tokens or 0, most.micros or 0)
 
     def scopes(self, repository: str, number: int | None, today: str) -> list[Scope]:
         """Every limit that a run there counts against."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from potato.core import neutralise
 from potato.core.approval import ApprovalRule, asked_for
 from potato.core.canonical import digest
 from potato.core.event import Event
+from potato.core.expression.pattern import Predicate, compile_pattern
 from potato.core.foreign import as_list, as_object
 from potato.core.paths import is_protected, safe_branch, unsafe_path, well_formed_ref
 from potato.core.permission import CODE_WRITING, DEFAULT_CAPS, NEEDS_APPROVAL, ROLE_MAY_HOLD, WRITING, Role
@@ -39,12 +41,13 @@ Answer = Literal["allow", "deny", "needs_approval"]
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one agent may do in one run. `caps` overrides the default caps by kind."""
+    """What one agent may do in one run. `caps` overrides the default caps by kind; its files may match `paths` only, if there are any."""
 
     agent: str
     role: Role
     permissions: frozenset[str]
     caps: Mapping[str, int] = field(default_factory=dict[str, int])
+    paths: tuple[str, ...] = ()
 
     def cap(self, kind: str) -> int:
         """How much of a kind the whole run may propose."""
@@ -53,14 +56,16 @@ class Grant:
     def as_json(self) -> dict[str, Any]:
         """What the agent is told about its own grant."""
         kinds = sorted(self.permissions & DEFAULT_CAPS.keys())
-        return {"role": self.role, "permissions": sorted(self.permissions), "caps": {kind: self.cap(kind) for kind in kinds}}
+        told = {"role": self.role, "permissions": sorted(self.permissions), "caps": {kind: self.cap(kind) for kind in kinds}}
+        return told | ({"paths": list(self.paths)} if self.paths else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What the gate must know beside the grant: the event, the config's agents and own files, secrets, who must say yes.
 
-    `policy` is the version of the policy that verdicts are bound to.
+    `policy` is the version of the policy that verdicts are bound to. `reading_only` is why nothing may be proposed at all (an untrusted
+    event, where nobody lifted that), `commit` what the agent's workspace was made of.
     """
 
     event: Event
@@ -70,6 +75,8 @@ class Setting:
     protected: frozenset[str] = frozenset()
     secrets: Mapping[str, str] = field(default_factory=dict[str, str])
     approvals: tuple[ApprovalRule, ...] = ()
+    reading_only: str | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,8 @@ def _denial(action: Action, kind: str, grant: Grant, setting: Setting) -> str | 
         return f"{grant.agent} has no permission '{kind}'"
     if kind not in ROLE_MAY_HOLD[grant.role]:
         return f"the role '{grant.role}' may never use '{kind}'"
+    if setting.reading_only:
+        return f"'{kind}' is refused: {setting.reading_only}"
     if kind in CODE_WRITING and not setting.trusted:
         return f"'{kind}' is refused on an untrusted event"
     return _wrong_target(action, kind, setting.event) or _wrong_content(action, grant, setting)
@@ -194,13 +203,27 @@ def _wrong_content(action: Action, grant: Grant, setting: Setting) -> str | None
     if isinstance(action, (OpenPr, PushBranch)):
         if action.branch is not None and not safe_branch(action.branch):
             return f"the branch {action.branch!r} is not a well-formed name under 'potato/'"
-        for change in action.files:
-            problem = unsafe_path(change.path)
-            if problem:
-                return f"the path {change.path!r} is refused: {problem}"
-        if len({change.path.casefold() for change in action.files}) != len(action.files):
-            return "two files differ at most in case"
+        return _wrong_files(action, grant, setting)
     return None
+
+
+def _wrong_files(action: OpenPr | PushBranch, grant: Grant, setting: Setting) -> str | None:
+    for change in action.files:
+        problem = unsafe_path(change.path)
+        if problem:
+            return f"the path {change.path!r} is refused: {problem}"
+        if grant.paths and not any(fits(change.path) for fits in _globs(grant.paths)):
+            return f"the path {change.path!r} is not among those that {grant.agent} may change: {', '.join(grant.paths)}"
+    if action.parent is not None and action.parent not in (setting.commit, setting.event.head_sha):
+        return "it builds on a commit that is not the event's"
+    if len({change.path.casefold() for change in action.files}) != len(action.files):
+        return "two files differ at most in case"
+    return None
+
+
+@functools.lru_cache(maxsize=256)
+def _globs(patterns: tuple[str, ...]) -> tuple[Predicate, ...]:
+    return tuple(compile_pattern(pattern, in_path=True) for pattern in patterns)
 
 
 def _needs_human(action: Action, kind: str, setting: Setting) -> str | None:

@@ -25,6 +25,7 @@ Body = Annotated[str, Meta(max_length=MAX_BODY)]
 Name = Annotated[str, Meta(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:/()+-]*\Z")]
 Number = Annotated[int, Meta(ge=1, le=2**31)]
 Branch = Annotated[str, Meta(min_length=1, max_length=200)]
+Sha = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")]
 FilePath = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
@@ -95,10 +96,11 @@ class FileChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     path: FilePath
     content: Annotated[str, Meta(max_length=1_000_000)] | None
+    executable: bool = False
 
 
 class OpenPr(_Action, frozen=True, tag="open_pr"):
-    """Commit files to a new branch under `potato/` and open a pull request from it."""
+    """Commit files to a new branch under `potato/` and open a pull request from it. `parent` is the commit that they change."""
 
     title: Title
     files: Annotated[list[FileChange], Meta(min_length=1, max_length=100)]
@@ -106,14 +108,16 @@ class OpenPr(_Action, frozen=True, tag="open_pr"):
     branch: Branch | None = None
     base: Branch | None = None
     draft: bool = False
+    parent: Sha | None = None
 
 
 class PushBranch(_Action, frozen=True, tag="push_branch"):
-    """Commit files to a branch under `potato/`."""
+    """Commit files to a branch under `potato/`. `parent` is the commit that they change."""
 
     branch: Branch
     message: Title
     files: Annotated[list[FileChange], Meta(min_length=1, max_length=100)]
+    parent: Sha | None = None
 
 
 class CreateCheck(_Action, frozen=True, tag="create_check"):
@@ -150,6 +154,14 @@ Action = (
     ApplyLabels | RemoveLabels | CreateIssue | UpdateIssue | Comment | RequestReview | Review | OpenPr | PushBranch
     | CreateCheck | DispatchWorkflow | RouteAgents | Block
 )  # fmt: skip
+
+
+KINDS: Final[dict[str, type[msgspec.Struct]]] = {
+    str(action.__struct_config__.tag): action
+    for action in (ApplyLabels, RemoveLabels, CreateIssue, UpdateIssue, Comment, RequestReview, Review, OpenPr, PushBranch, CreateCheck,
+                   DispatchWorkflow, RouteAgents, Block)
+}  # fmt: skip
+"""Kind -> its type."""
 
 
 class MalformedProposal(Exception):  # noqa: N818 - it names what the thing is

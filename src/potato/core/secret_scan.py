@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 MIN_LENGTH: Final = 8
 _WINDOW: Final = 12
@@ -29,6 +30,24 @@ def leaked(texts: Iterable[str], secrets: Mapping[str, str]) -> list[str]:
         return []
     haystacks = _readings("\n".join(texts))
     return sorted(name for name, windows in wanted.items() if any(window in hay for hay in haystacks for window in windows))
+
+
+def masked(text: str, secrets: Mapping[str, str]) -> str:
+    """The text with each form of each secret replaced; where pieces of one still stand in it, nothing of it."""
+    for secret in secrets.values():
+        if secret:
+            for form in sorted(
+                _forms(secret) | {quote(secret, safe=""), *_split(secret)} if len(secret) >= MIN_LENGTH else {secret}, key=len, reverse=True
+            ):
+                if form:
+                    text = text.replace(form, "***")
+    names = leaked([text], secrets)
+    return f"(withheld: it holds the secret {', '.join(names)})" if names else text
+
+
+def _split(secret: str) -> set[str]:
+    """As JSON and as Python write it."""
+    return {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
 
 
 def _readings(text: str) -> list[str]:

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from potato.core import neutralise
-from potato.core.approval import Answer, missing, refusal, rules_for
-from potato.core.event import Event
+from potato.core.approval import DEFAULT, Answer, missing, refusal, rules_for
+from potato.core.event import Event, with_facts
 from potato.core.gate import bound_digest
 from potato.core.proposal import Comment
+from potato.core.run import TERMINAL
 from potato.core.text import printable
 from potato.errors import TRANSIENT, PotatoError
+from potato.hub import entries
 from potato.hub.book import Book
 from potato.hub.context import Hub
 from potato.ports import Delivery, Forge, RunRecord
@@ -82,12 +84,7 @@ class Desk:
         teams = frozenset(team for rule in rules for team in rule.teams)
         forge, repository = self._hub.forge, run.repository or ""
         person = await forge.standing(repository, login, teams)
-        involved = [*await asyncio.to_thread(self._approvals.accounts), *([run.actor] if run.actor else [])]
-        if self._hub_account:
-            involved.append(await forge.whoami())
-        if run.number is not None:
-            involved.append(await forge.author(repository, run.number))
-        why = refusal(person, rules, involved)
+        why = refusal(person, rules, await self._involved(run))
         if why:
             raise PotatoError("approval-refused", f"{why}.")
         more = missing([*waiting.approvers, login], rules)
@@ -96,6 +93,49 @@ class Desk:
         if answer == "deny":
             return waiting, f"denied by {login}"
         return waiting, f"approved by {login}" + (f"; {more} more must say yes" if more else "")
+
+    async def lift(self, run_id: str, login: str, source: str) -> RunRecord:
+        """Let a run on an untrusted event work once as on a trusted one, with its secrets and all that it may; gives that run.
+
+        Raises `PotatoError` with code `lift-refused`, or others when something cannot be checked.
+        """
+        work = await asyncio.to_thread(self._approvals.work, run_id)
+        if work is None:
+            raise PotatoError("lift-refused", f"there is no run '{run_id[:80]}'.")
+        run = work.run
+        if run.state not in TERMINAL:
+            raise PotatoError("lift-refused", f"run '{run.id}' is {run.state}; it can be lifted when it has ended.")
+        event = self._hub.reader(work.delivery)
+        if with_facts(event, work.facts).get("trusted") is not False or run.lifted_by:
+            raise PotatoError("lift-refused", f"there is nothing to lift: the event of run '{run.id}' is trusted, or was lifted.")
+        config = await self._book.get(run.repository)
+        if run.agent not in config.agents:
+            raise PotatoError("lift-refused", f"agent '{run.agent}' is not in the config any more.")
+        stale = await self._hub.forge.stale(event)
+        why = stale or refusal(
+            await self._hub.forge.standing(run.repository or "", login, frozenset()), [DEFAULT], await self._involved(run)
+        )
+        if why:
+            raise PotatoError("lift-refused", f"{why}.")
+        now = self._hub.clock.now()
+        again = replace(
+            run, id=entries.run_id(run.delivery_id, f"{run.agent} lifted"), state="queued", reason=f"lifted by {login}", lifted_by=login,
+            config_digest=config.digest, created_at=now, updated_at=now, attempts=0, summary="", log="", warnings=(), proposals=[],
+            worker=None, judged=False, stop=None, usage=None, expires_at=None, after=(), delay_s=0.0,
+        )  # fmt: skip
+        kept = await asyncio.to_thread(self._approvals.lift, run, again, login, source, config.controls.caps)
+        self._hub.notifier.run_changed(kept)
+        return kept
+
+    async def _involved(self, run: RunRecord) -> list[str]:
+        """Who wrote this or asked for it, and the accounts of the hub."""
+        forge = self._hub.forge
+        involved = [*await asyncio.to_thread(self._approvals.accounts), *([run.actor] if run.actor else [])]
+        if self._hub_account:
+            involved.append(await forge.whoami())
+        if run.number is not None:
+            involved.append(await forge.author(run.repository or "", run.number))
+        return involved
 
     async def _still_true(self, waiting: Waiting, policy: str) -> None:
         """Nothing that the answer is bound to has changed; what did ends the wait. Raises `PotatoError`."""

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from potato.config.models import is_reserved
 from potato.core.approval import expiry_s, rules_for
 from potato.core.event import with_facts
 from potato.core.gate import Setting, bound_digest, judge
+from potato.core.permission import CODE_WRITING
 from potato.core.proposal import Action, MalformedProposal, RouteAgents, parse_action
 from potato.core.routing import Assignment, Priority
 from potato.core.run import TERMINAL, State
 from potato.core.secret_scan import leaked
 from potato.errors import TRANSIENT, AuthError, PotatoError
 from potato.hub import entries
-from potato.ports import AgentSpec, Effect, Fenced, ProposalRecord, Report, Request, RunRecord, Work
+from potato.hub.patches import unproposed, with_patch
+from potato.hub.session import RunSession
+from potato.hub.transcript import Transcript
+from potato.ports import AgentSpec, Checkout, Effect, Fenced, ProposalRecord, Report, Request, RunRecord, Work
 
 if TYPE_CHECKING:
     from potato.hub.context import Hub
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
 _SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSWORD|PRIVATE_KEY$")
 _LOG_CHARACTERS: Final = 4000
 _HUB_KINDS: Final = frozenset({"route_agents", "block"})
+_ASKS_MODELS: Final = frozenset({"codex", "claude", "acp", "command", "python"})
+_CODES: Final = frozenset({"codex", "claude", "acp"})
+READING_ONLY: Final = "the event is untrusted, so the agent may only read, unless a maintainer lifts that ('potato lift RUN')"
 RESTING: Final = TERMINAL | {"held", "awaiting_approval"}
 
 _ONCE: Final = frozenset({"dispatch_workflow"})
@@ -33,6 +41,21 @@ _ONCE: Final = frozenset({"dispatch_workflow"})
 
 _LONGEST_WAIT_S: Final = 600.0
 _GIVE_UP_S: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Secrets of the agent, keys for its model proxy, and both with the hub's own: what may stand nowhere."""
+
+    secrets: Mapping[str, str]
+    keys: Mapping[str, str]
+    guarded: Mapping[str, str]
+
+
+def gets_workspace(agent: AgentSpec) -> bool:
+    """Coding agents that may read or change the repository, and programs that may read it; each only in a cage."""
+    wanted = frozenset({"read_repository"}) | (CODE_WRITING if agent.runner in _CODES else frozenset[str]())
+    return agent.sandbox != "none" and agent.runner in _ASKS_MODELS and bool(wanted & agent.permissions)
 
 
 class Attempt:
@@ -44,7 +67,7 @@ class Attempt:
         event = hub.reader(work.delivery)
         self.event = replace(event, fields=with_facts(event, work.facts))
         self.config = hub.config_of(work.run.config_digest)
-        self.trusted = self.event.fields.get("trusted") is True
+        self.trusted = self.event.fields.get("trusted") is True or work.run.lifted_by is not None
         self.auth_error: AuthError | None = None
 
     async def perform(self) -> None:
@@ -58,7 +81,7 @@ class Attempt:
                 agent = self.config.agents[self.run.agent]
                 failure = await self.hub.durable.step("agent", lambda: self._propose(agent))
                 if failure:
-                    await self._end("failed", failure)
+                    await self._give_up(failure)
                     return
             await self._apply()
         except Fenced:
@@ -84,6 +107,27 @@ class Attempt:
         for run in (self.run, *others):
             self.hub.notifier.run_changed(run)
 
+    async def _give_up(self, failure: str) -> None:
+        """It has failed; another of its equals may do the work."""
+        if self.run.trouble == "refused":
+            await self._end("blocked", failure)
+            return
+        moved = await self._move() if self.run.trouble else None
+        await self._end("failed", f"{failure}; moved to {moved}" if moved else failure)
+
+    async def _move(self) -> str | None:
+        """Give the work to the least loaded healthy one of its equals that has not had it. The trace of it is the new run's reason."""
+        others = [name for name in self.run.equals if name != self.run.agent and self.hub.runner_problem(self.config.agents[name]) is None]
+        loads = self.hub.store.loads(others)
+        for name in sorted(others, key=lambda name: (not loads[name][1], loads[name][0])):
+            why = f"moved from {self.run.agent} ({self.run.trouble}): least loaded healthy one of {', '.join(self.run.equals)}"
+            assignment = Assignment(name, self.run.rules, Priority[self.run.priority.upper()], any_of=self.run.equals)
+            run = new_run(self.hub, self.run, assignment, why)
+            for added in await self.hub.durable.commit(lambda run=run: self.hub.store.add_runs(self.run, [run], self.config.controls.caps)):
+                self.hub.notifier.run_changed(added)
+                return name
+        return None
+
     async def _later(self, error: PotatoError) -> bool:
         """Put it back if that may help: what the agent proposed is kept, and applied effects are not applied again."""
         age_s = (self.hub.clock.now() - self.run.created_at).total_seconds()
@@ -108,20 +152,23 @@ class Attempt:
 
     async def _propose(self, agent: AgentSpec) -> str | None:
         """Run the agent and keep its judged proposals; why it failed, if it did."""
-        report, secrets = await self._report(agent)
-        guarded = {**self._credentials(), **secrets}
-        self.run.summary = _withheld(report.summary, guarded)
+        await self._bind()
+        secrets, keys = self._secrets(agent)
+        guarded = {**self._credentials(), **keys, **secrets}
+        async with self._checkout(agent) as checkout:
+            setting = self._setting(agent, guarded, checkout)
+            report, session = await self._report(agent, Given(secrets, keys, guarded), setting, checkout)
+            proposals = await self._patched(
+                agent, [*session.proposals, *report.proposals], report, session.summary or report.summary, checkout
+            )
+        self.run.summary = _withheld(session.summary or report.summary, guarded)
         self.run.warnings += tuple(report.warnings)
         self.run.usage = report.usage
         self.run.log = _withheld(report.log[-_LOG_CHARACTERS:], guarded)
+        self.run.trouble = report.trouble
         if report.failure:
             return _withheld(report.failure, guarded)
-        controls = self.config.controls
-        await self._bind()
-        setting = Setting(
-            self.event, self.trusted, controls.policy, self.config.routable(agent.name), self.config.protected, guarded, controls.approvals
-        )
-        verdicts = judge(report.proposals, agent.grant(), setting)
+        verdicts = judge(proposals, agent.grant(), setting)
         self.run.proposals = [
             ProposalRecord(f"{self.run.id}.{n}", v.kind, v.args, v.answer, v.reason, v.digest) for n, v in enumerate(verdicts, 1)
         ]
@@ -129,26 +176,68 @@ class Attempt:
         await self.hub.durable.commit(lambda: self.hub.store.save_proposals(self.run, told))
         return None
 
+    def _setting(self, agent: AgentSpec, guarded: Mapping[str, str], checkout: Checkout | None) -> Setting:
+        """What the gate must know. An agent of our own code believes nothing that it reads; any other on an untrusted event only reads."""
+        controls = self.config.controls
+        restricted = not self.trusted and agent.runner != "builtin"
+        return Setting(
+            self.event, self.trusted, controls.policy, self.config.routable(agent.name), self.config.protected, guarded, controls.approvals,
+            reading_only=READING_ONLY if restricted else None, commit=checkout.source.commit if checkout else None,
+        )  # fmt: skip
+
+    async def _report(self, agent: AgentSpec, given: Given, setting: Setting, checkout: Checkout | None) -> tuple[Report, RunSession]:
+        context = await self.hub.forge.read(self.event, agent.permissions)
+        transcript = Transcript(self.hub, self.run.id, self.run.attempts, given.guarded)
+        session = RunSession(self.hub.forge, agent.grant(), setting, transcript, workspace=checkout is not None)
+        request = Request(
+            self.run.id, agent, self.event, context, tuple(sorted(self.config.routable(agent.name))), given.secrets, session, self.trusted,
+            self.config.bounds, self.config.providers, given.keys, self.config.controls.budgets.allowance(agent.name),
+            checkout.source if checkout else None,
+        )  # fmt: skip
+        runner = self.hub.runners[agent.runner or ""]
+        try:
+            return await self.hub.durable.stoppable(self.run.id, runner.run(request)), session
+        finally:
+            await transcript.close()
+
+    @contextlib.asynccontextmanager
+    async def _checkout(self, agent: AgentSpec) -> AsyncIterator[Checkout | None]:
+        """The commit that the agent works on, if it gets one."""
+        checkout = await self.hub.forge.checkout(self.event) if gets_workspace(agent) else None
+        try:
+            yield checkout
+        finally:
+            if checkout is not None:
+                await checkout.close()
+
+    async def _patched(self, agent: AgentSpec, proposals: list[Any], report: Report, summary: str, checkout: Checkout | None) -> list[Any]:
+        """The proposals, with what really differs in the workspace."""
+        if checkout is None or report.changes is None or report.failure:
+            return proposals
+        changes = await checkout.differing(report.changes)
+        dropped = unproposed(changes, agent.permissions)
+        if dropped:
+            self.run.warnings += (dropped,)
+        return with_patch(proposals, changes, checkout.source.commit, summary, agent.name, agent.permissions)
+
     def _credentials(self) -> dict[str, str]:
         """The hub's own secrets: no agent has them, and none may publish them."""
         return {name: value for name, value in self.hub.environ.items() if value and is_reserved(name) and _SECRET_NAME.search(name)}
 
-    async def _report(self, agent: AgentSpec) -> tuple[Report, Mapping[str, str]]:
-        context = await self.hub.forge.read(self.event, agent.permissions)
-        secrets = self._secrets(agent)
-        request = Request(self.run.id, agent, self.event, context, tuple(sorted(self.config.routable(agent.name))), secrets)
-        runner = self.hub.runners[agent.runner or ""]
-        return await self.hub.durable.stoppable(self.run.id, runner.run(request)), secrets
-
-    def _secrets(self, agent: AgentSpec) -> dict[str, str]:
-        """The agent's own secrets; none for an untrusted event."""
-        if agent.secrets and not self.trusted:
+    def _secrets(self, agent: AgentSpec) -> tuple[dict[str, str], dict[str, str]]:
+        """(the agent's own secrets, none for an untrusted event; the keys of its providers, which it never sees)."""
+        sources = self.hub.secrets
+        providers = {provider.key for provider in self.config.providers.values()} if agent.runner in _ASKS_MODELS else set[str]()
+        keys = {name: value for name in agent.secrets if name in providers and (value := sources.get(name))}
+        own = [name for name in agent.secrets if name not in providers]
+        if own and not self.trusted:
             self.run.warnings += ("untrusted event: it got no secrets",)
-            return {}
-        missing = [name for name in agent.secrets if not self.hub.environ.get(name)]
+            return {}, keys
+        found = {name: value for name in own if (value := sources.get(name))}
+        missing = [name for name in own if name not in found]
         if missing and agent.runner != "builtin":
             self.run.warnings += (f"secret {', '.join(missing)} is not set",)
-        return {name: self.hub.environ[name] for name in agent.secrets if self.hub.environ.get(name)}
+        return found, keys
 
     # effects
 
@@ -236,7 +325,7 @@ def new_run(hub: Hub, like: RunRecord, assignment: Assignment, reason: str, stat
         like, id=entries.run_id(like.delivery_id, assignment.agent), agent=assignment.agent, state=state, reason=reason,
         rules=assignment.rules, priority=assignment.priority.label, after=assignment.after, delay_s=assignment.delay_s,
         created_at=now, updated_at=now, attempts=0, summary="", log="", proposals=[],
-        worker=None, judged=False, stop=None, usage=None, expires_at=None,
+        worker=None, judged=False, stop=None, usage=None, expires_at=None, equals=assignment.any_of, lifted_by=None, trouble=None,
         warnings=tuple(f"policy {name} declared, not enforced" for name in hub.config_of(like.config_digest).unenforced),
     )  # fmt: skip
 

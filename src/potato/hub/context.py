@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from potato.config.config import Config
 from potato.core.event import Event
 from potato.errors import UsageError
+from potato.hub.secrets import Secrets
 from potato.ports import AgentSpec, Clock, Delivery, Durable, Forge, Notifier, Runner, Store
 
 
@@ -17,7 +18,9 @@ def _unread(_delivery: Delivery) -> Event:
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """Everything an event needs. `environ` is where agents' secrets come from; `reader` turns a stored delivery into its event again.
+    """Everything an event needs. `environ` and `vaults` are where agents' secrets come from.
+
+    `reader` turns a stored delivery into its event again.
 
     `configs` finds the config that an older run was decided by, where runs outlive a process.
     """
@@ -31,7 +34,13 @@ class Hub:
     notifier: Notifier
     environ: Mapping[str, str]
     reader: Callable[[Delivery], Event] = _unread
+    vaults: Mapping[str, Callable[[str], str | None]] = field(default_factory=dict[str, Callable[[str], str | None]])
     configs: Mapping[str, Config] = field(default_factory=dict[str, Config])
+
+    @property
+    def secrets(self) -> Secrets:
+        """Where secrets are."""
+        return Secrets(self.environ, [self.vaults[name] for name in self.config.document.hub.secrets if name in self.vaults])
 
     def config_of(self, digest: str) -> Config:
         """The config that decided. Raises `KeyError` if it is not at hand."""

@@ -8,14 +8,16 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
 from potato.core.approval import Standing
-from potato.core.budget import Budgets
+from potato.core.budget import MICROS, Budgets, Limit
 from potato.core.event import Event, Facts
 from potato.core.gate import Grant
 from potato.core.lineage import Caps, Link, Track
 from potato.core.permission import Role
+from potato.core.prompt import visible_fields
 from potato.core.proposal import Action
 from potato.core.run import State
 from potato.errors import PotatoError
+from potato.ports.session import Change, Checkout, EventKind, NoSession, Piece, Provider, Session, Source, Trouble
 
 T = TypeVar("T")
 
@@ -63,6 +65,14 @@ class Forge(Protocol):
 
         Raises `PotatoError` when the forge cannot answer; a forge that has no such data leaves it out.
         """
+        ...
+
+    async def consult(self, event: Event, tool: str, arguments: Mapping[str, Any]) -> Sequence[Piece]:
+        """What a reading tool shows about the event's repository, piece by piece. Raises `PotatoError` where there is no such thing."""
+        ...
+
+    async def checkout(self, event: Event) -> Checkout | None:
+        """The event's commit, to work on; nothing where the forge has no files. Raises `PotatoError` when it cannot be had."""
         ...
 
     async def stale(self, event: Event) -> str | None:
@@ -135,6 +145,21 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a caged run may use at most: memory and disk (which is memory too), processes, processors, seconds of processor time.
+
+    `read` are more folders of the machine that it sees, read-only.
+    """
+
+    memory_bytes: int = 4 << 30
+    disk_bytes: int = 2 << 30
+    processes: int = 512
+    cpus: float = 2.0
+    cpu_s: float = 3600.0
+    read: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSpec:
     """An agent as its config defines it. `files` are absolute; `place` is where it is defined, for messages.
 
@@ -161,15 +186,27 @@ class AgentSpec:
     files: tuple[str, ...] = ()
     rate: tuple[int, float] | None = None
     cooldown_s: float = 0.0
+    models: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    egress: tuple[str, ...] = ()
+    url: str | None = None
+    signing_secret: str | None = None
+    internal: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def grant(self) -> Grant:
         """What the gate lets it do."""
-        return Grant(self.name, self.role, self.permissions, self.caps)
+        return Grant(self.name, self.role, self.permissions, self.caps, self.paths)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Everything one agent gets for one run. `context` is what its reading permissions show it."""
+    """Everything one agent gets for one run. `context` is what its reading permissions show it, `session` what it may call.
+
+    `trusted` says whether the event is. `keys` are the providers' keys by the name of their environment variable: they are for the model
+    proxy, never for the agent. `source` is the commit that its workspace is made of, where it gets one.
+    """
 
     run_id: str
     agent: AgentSpec
@@ -177,6 +214,13 @@ class Request:
     context: Mapping[str, Any]
     routable: tuple[str, ...]
     secrets: Mapping[str, str]
+    session: Session = field(default_factory=NoSession)
+    trusted: bool = True
+    bounds: Bounds = field(default_factory=Bounds)
+    providers: Mapping[str, Provider] = field(default_factory=dict[str, Provider])
+    keys: Mapping[str, str] = field(default_factory=dict[str, str])
+    allowance: Limit = field(default_factory=Limit)
+    source: Source | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The one object that a process agent reads on stdin."""
@@ -198,18 +242,12 @@ MAX_OUTPUT = 1 << 20
 MAX_PROPOSALS = 100
 
 
-def visible_fields(event: Event) -> dict[str, Any]:
-    """The event's fields as JSON; what is unknown or absent is left out."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in event.fields.items()
-        if isinstance(value, (str, int, bool, tuple))
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an agent came back with. `proposals` are its raw words; `failure` says why it failed, if it did."""
+    """What an agent came back with. `proposals` are its raw words; `failure` says why it failed, if it did.
+
+    `trouble` is the sort of failure that another agent may be spared, or that bars this one. `changes` are what differs in its workspace.
+    """
 
     proposals: Sequence[Any] = ()
     summary: str = ""
@@ -217,14 +255,17 @@ class Report:
     warnings: tuple[str, ...] = ()
     log: str = ""
     usage: Usage | None = None
+    trouble: Trouble | None = None
+    changes: Sequence[Change] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an agent used, by its own account or a meter's: tokens, and money in millionths."""
+    """What an agent used, by its own account or a meter's: tokens, and money in millionths. `model` is the last one it asked."""
 
     tokens: int = 0
     micros: int = 0
+    model: str | None = None
 
 
 class Runner(Protocol):
@@ -241,7 +282,9 @@ class RunRecord:
 
     `after` are the guards it waits for. `attempts` numbers the attempt that holds it: any other may change nothing (see ADR 27).
     `actor` caused the event, and `lineage` are the runs before it in its chain. `expires_at` (seconds since 1970) ends a wait for people.
-    `head_sha` and `occurred_at` (of the event, as the forge tells it) say which of two runs is about the newer state.
+    `equals` are the agents of `any_of` among which it was placed, `trouble` the sort of failure it ended with (kept only in memory).
+    `lifted_by` let it work on an untrusted event as on a trusted one. `head_sha` and `occurred_at` (of the event, as the forge tells it)
+    say which of two runs is about the newer state.
     """
 
     id: str
@@ -272,6 +315,9 @@ class RunRecord:
     lineage: tuple[Link, ...] = ()
     usage: Usage | None = None
     expires_at: float | None = None
+    equals: tuple[str, ...] = ()
+    lifted_by: str | None = None
+    trouble: Trouble | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `runs --json`."""
@@ -292,6 +338,8 @@ class RunRecord:
             "summary": self.summary,
             "warnings": list(self.warnings),
             "log": self.log,
+            "usage": {"tokens": self.usage.tokens, "cost": self.usage.micros / MICROS, "model": self.usage.model} if self.usage else None,
+            "lifted_by": self.lifted_by,
         }
 
 
@@ -327,6 +375,22 @@ class Entry:
 
     kind: str
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptEvent:
+    """Something an agent did. `body` has a `text`, and more by kind; none of it holds a secret."""
+
+    run_id: str
+    attempt: int
+    number: int
+    at: datetime
+    kind: EventKind
+    body: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of `runs show --json`."""
+        return {"attempt": self.attempt, "number": self.number, "at": self.at.isoformat(), "kind": self.kind, **self.body}
 
 
 class Fenced(PotatoError):  # noqa: N818 - it names what happened to the caller
@@ -446,8 +510,24 @@ class Store(Protocol):
         """Log the outcome."""
         ...
 
+    def add_transcript(self, events: Sequence[TranscriptEvent]) -> None:
+        """Keep more of what an agent did."""
+        ...
+
+    def transcript(self, run_id: str, after: tuple[int, int] = (0, 0)) -> list[TranscriptEvent]:
+        """What an agent did after (attempt, number), in order; at most a thousand."""
+        ...
+
+    def loads(self, agents: Sequence[str]) -> Loads:
+        """How much each has to do, and whether it is healthy."""
+        ...
+
     def runs(self, limit: int | None = None) -> list[RunRecord]:
         """All runs, newest first."""
+        ...
+
+    def find(self, prefix: str) -> list[RunRecord]:
+        """The run of this id, or else those whose id begins so (a few at most), with their proposals."""
         ...
 
     def runs_of(self, delivery_id: str) -> list[RunRecord]:

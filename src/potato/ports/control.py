@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from potato.core.approval import Answer
 from potato.core.hold import Mode
 from potato.core.infrastructure import Outcome
-from potato.ports import Delivery, ProposalRecord, RunRecord
+from potato.core.lineage import Caps
+from potato.ports import Delivery, ProposalRecord, RunRecord, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,14 @@ class Approvals(Protocol):
 
     def accounts(self) -> set[str]:
         """The accounts that effects were made by: none of them can answer."""
+        ...
+
+    def work(self, run_id: str) -> Work | None:
+        """A run with what it is about."""
+        ...
+
+    def lift(self, run: RunRecord, again: RunRecord, login: str, source: str, caps: Caps) -> RunRecord:
+        """Run it again as `again`, by the word of a person. Raises `PotatoError` (`lift-refused`) if that was done before."""
         ...
 
     def left(self, run_id: str, actor: str, tracks: Sequence[str]) -> None:

@@ -9,13 +9,14 @@ from dataclasses import replace
 from sqlalchemy import select, update
 
 from potato.core.approval import Answer
+from potato.core.lineage import Caps
 from potato.errors import PotatoError
-from potato.ports import Delivery, Entry, Pass, RunRecord
+from potato.ports import Delivery, Entry, Pass, RunRecord, Work
 from potato.ports.control import Waiting
 from potato.store import tables as t
 from potato.store.database import Database, Transaction
 from potato.store.lineage import leave
-from potato.store.runs import Runs, Tell, lock_queue, one, record, with_proposals
+from potato.store.runs import Runs, Tell, lock_queue, one, record, with_proposals, work_of
 
 _AT_ONCE = 200
 
@@ -119,6 +120,21 @@ class SqlApprovals:
         """See the port."""
         with self._database.reading() as tx:
             return {row.actor for row in tx.rows(select(t.effect.c.actor).where(t.effect.c.actor != "").distinct())}
+
+    def work(self, run_id: str) -> Work | None:
+        """See the port."""
+        with self._database.reading() as tx:
+            row = next(iter(tx.rows(select(t.run).where(t.run.c.id == run_id))), None)
+            return work_of(tx, record(row)) if row else None
+
+    def lift(self, run: RunRecord, again: RunRecord, login: str, source: str, caps: Caps) -> RunRecord:
+        """See the port."""
+        with self._database.transaction() as tx:
+            lock_queue(tx)
+            if one(tx, again.id) is not None:
+                raise PotatoError("lift-refused", f"run '{run.id}' was lifted before, as '{again.id}'.")
+            tx.entries.append(Entry("lift", {"run": run.id, "again": again.id, "by": login, "source": source}))
+            return self._runs.add(tx, again, caps)
 
     def left(self, run_id: str, actor: str, tracks: Sequence[str]) -> None:
         """See the port."""

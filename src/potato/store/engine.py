@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 
 from potato.errors import PotatoError, UsageError
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 _BUSY_MS: Final = 10_000
 _POOL: Final = 8
 _POOL_EXTRA: Final = 24

@@ -99,6 +99,7 @@ class SqlInbox:
             ids = sorted({*ids} - {row.delivery_id for row in tx.rows(busy)})
             runs = select(t.run.c.id).where(t.run.c.delivery_id.in_(ids))
             tx.execute(delete(t.effect).where(t.effect.c.run_id.in_(runs)))
+            tx.execute(delete(t.transcript).where(t.transcript.c.run_id.in_(runs)))
             tx.execute(delete(t.trace).where(t.trace.c.run_id.in_(runs)))
             tx.execute(delete(t.reservation).where(t.reservation.c.run_id.in_(runs)))
             tx.execute(delete(t.notice).where(t.notice.c.run_id.in_(runs)))

@@ -13,9 +13,12 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
 
 from potato.core.admission import next_tag
+from potato.core.event import Facts
 from potato.core.lineage import Caps, no_progress, too_deep
+from potato.core.record import recorded_facts
 from potato.core.run import TERMINAL, State
-from potato.ports import Effect, Entry, Pass, ProposalRecord, RunRecord, Usage
+from potato.core.strict_json import parse_object
+from potato.ports import Delivery, Effect, Entry, Pass, ProposalRecord, RunRecord, Usage, Work
 from potato.store import tables as t
 from potato.store.database import Transaction, names, to_json
 from potato.store.lineage import from_links, links
@@ -38,6 +41,8 @@ def values(run: RunRecord) -> dict[str, Any]:
         "head_sha": run.head_sha, "occurred_at": run.occurred_at, "after": to_json(run.after),
         "actor": run.actor, "depth": len(run.lineage), "lineage": from_links(run.lineage),
         "expires_at": run.expires_at if run.state == "awaiting_approval" else None,
+        "model": run.usage.model if run.usage else None, "equals": to_json(run.equals), "lifted_by": run.lifted_by,
+        **({"tokens": run.usage.tokens, "micros": run.usage.micros} if run.usage else {}),
     }  # fmt: skip
 
 
@@ -50,7 +55,8 @@ def record(row: Any) -> RunRecord:  # noqa: ANN401 - a row
         log=row.log, config_digest=row.config_digest, head_sha=row.head_sha, occurred_at=row.occurred_at, after=names(row.after),
         delay_s=row.delay_s, worker=row.worker, judged=bool(row.judged),
         stop=(row.stop_state, row.stop_reason or "") if row.stop_state else None, actor=row.actor, lineage=links(row.lineage),
-        usage=Usage(row.tokens, row.micros) if row.tokens or row.micros else None, expires_at=row.expires_at,
+        usage=Usage(row.tokens, row.micros, row.model) if row.tokens or row.micros or row.model else None, expires_at=row.expires_at,
+        equals=names(row.equals), lifted_by=row.lifted_by,
     )  # fmt: skip
 
 
@@ -68,6 +74,15 @@ def with_proposals(tx: Transaction, runs: Sequence[RunRecord]) -> list[RunRecord
         found[row.run_id].append(ProposalRecord(row.id, row.kind, json.loads(row.args), row.verdict, row.reason, row.digest, effect,
                                                 begun=row.effect_state == "intended"))  # fmt: skip
     return [replace(run, proposals=found[run.id]) for run in runs]
+
+
+def work_of(tx: Transaction, run: RunRecord) -> Work:
+    """A run with its delivery and the facts that were known when it was decided."""
+    kept = tx.rows(select(t.delivery).where(t.delivery.c.delivery_id == run.delivery_id))[0]
+    body = tx.scalar(select(t.decision.c.body).where(t.decision.c.delivery_id == run.delivery_id))
+    facts = recorded_facts(parse_object(body.encode(), "the recorded decision")) if body else Facts()
+    delivery = Delivery(kept.delivery_id, kept.event, bytes(kept.body), kept.source)
+    return Work(with_proposals(tx, [run])[0], delivery, facts)
 
 
 def one(tx: Transaction, run_id: str) -> RunRecord | None:

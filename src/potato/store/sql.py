@@ -10,18 +10,16 @@ from sqlalchemy import ColumnElement, insert, select, update
 
 from potato.core.budget import Budgets
 from potato.core.canonical import canonical, digest_bytes
-from potato.core.event import Facts
 from potato.core.hold import held_by
 from potato.core.lineage import Caps
-from potato.core.record import recorded_facts
 from potato.core.run import State, may_become
-from potato.core.strict_json import parse_object
 from potato.errors import PotatoError
-from potato.ports import Delivery, Effect, Entry, Fenced, Pass, Plan, RunRecord, Work
+from potato.ports import Delivery, Effect, Entry, Fenced, Loads, Pass, Plan, RunRecord, TranscriptEvent, Work
 from potato.store import tables as t
+from potato.store import transcripts
 from potato.store.database import Database, Transaction, to_json
 from potato.store.lineage import chain, leave
-from potato.store.runs import Runs, Tell, as_shown, lock_queue, one, outstanding, record, waiting_lanes, with_proposals
+from potato.store.runs import Runs, Tell, as_shown, lock_queue, one, outstanding, record, waiting_lanes, with_proposals, work_of
 from potato.store.spending import reserve, settle
 from potato.store.switch import active_pauses, as_hold, paused_at_gate
 
@@ -98,7 +96,7 @@ class SqlStore:
             started = replace(run, attempts=number, state="running", reason=f"attempt {number}", updated_at=tx.now)
             begun = {"attempts": number, "ready": 0, "started_at": tx.time}
             self._runs.change(tx, started, t.run.c.attempts == run.attempts, **begun)
-            return self._work(tx, started)
+            return work_of(tx, started)
 
     @staticmethod
     def _hindrance(tx: Transaction, run: RunRecord, attempt: int, budgets: Budgets | None) -> tuple[State, str] | None:
@@ -108,13 +106,6 @@ class SqlStore:
             return "held", hold.said()
         short = reserve(tx, budgets, run, attempt) if budgets else None
         return ("blocked", short[1]) if short else None
-
-    def _work(self, tx: Transaction, run: RunRecord) -> Work:
-        kept = tx.rows(select(t.delivery).where(t.delivery.c.delivery_id == run.delivery_id))[0]
-        body = tx.scalar(select(t.decision.c.body).where(t.decision.c.delivery_id == run.delivery_id))
-        facts = recorded_facts(parse_object(body.encode(), "the recorded decision")) if body else Facts()
-        delivery = Delivery(kept.delivery_id, kept.event, bytes(kept.body), kept.source)
-        return Work(with_proposals(tx, [run])[0], delivery, facts)
 
     def save_run(self, run: RunRecord) -> None:
         """See the port. A change of state that `potato.core.run` does not know is `bad-transition`."""
@@ -148,7 +139,8 @@ class SqlStore:
             good, bad = good // 2, bad // 2
         failed = run.state == "failed"
         in_a_row = in_a_row + 1 if failed else 0
-        until = tx.time + min(2 ** (in_a_row - _FAILURES) * 15, 900) if in_a_row >= _FAILURES else 0.0
+        beyond = in_a_row - (1 if run.trouble else _FAILURES)  # one that its provider refuses is ill at once
+        until = tx.time + min(2**beyond * 15, 900) if beyond >= 0 else 0.0
         now = {
             "succeeded": good + (not failed), "failed": bad + failed, "in_a_row": in_a_row, "unhealthy_until": until,
             "last_error": run.reason if failed else (row.last_error if row else ""), "last_run_at": tx.now.isoformat(),
@@ -185,6 +177,7 @@ class SqlStore:
                     log=run.log,
                     tokens=run.usage.tokens if run.usage else 0,
                     micros=run.usage.micros if run.usage else 0,
+                    model=run.usage.model if run.usage else None,
                 )
             )
             settle(tx, run.id, run.usage)
@@ -224,6 +217,19 @@ class SqlStore:
                 leave(tx, row.run_id, key, row.actor, effect.tracks)
             tx.entries.append(entry)
 
+    def add_transcript(self, events: Sequence[TranscriptEvent]) -> None:
+        """See the port."""
+        transcripts.add(self._database, events)
+
+    def transcript(self, run_id: str, after: tuple[int, int] = (0, 0)) -> list[TranscriptEvent]:
+        """See the port."""
+        return transcripts.read(self._database, run_id, after)
+
+    def loads(self, agents: Sequence[str]) -> Loads:
+        """See the port."""
+        with self._database.reading() as tx:
+            return outstanding(tx, sorted(agents))
+
     def runs(self, limit: int | None = None) -> list[RunRecord]:
         """See the port."""
         query = select(t.run).order_by(t.run.c.created_at.desc(), t.run.c.id).limit(limit)
@@ -234,6 +240,14 @@ class SqlStore:
             return [as_shown(record(row), row, lanes) for row in rows]
         except (ValueError, TypeError) as error:
             raise PotatoError("database-unusable", f"a stored run is not readable ({type(error).__name__}).") from None
+
+    def find(self, prefix: str) -> list[RunRecord]:
+        """See the port."""
+        begins = select(t.run).where(t.run.c.id.startswith(prefix, autoescape=True)).order_by(t.run.c.id).limit(3)
+        with self._database.reading() as tx:
+            rows = tx.rows(select(t.run).where(t.run.c.id == prefix)) or tx.rows(begins)
+            lanes = waiting_lanes(tx)
+            return with_proposals(tx, [as_shown(record(row), row, lanes) for row in rows])
 
     def runs_of(self, delivery_id: str) -> list[RunRecord]:
         """See the port."""

@@ -102,6 +102,10 @@ run: Final = Table(
     Column("tokens", BigInteger, nullable=False, server_default="0"),
     Column("micros", BigInteger, nullable=False, server_default="0"),
     Column("expires_at", Double),
+    Column("model", String(200)),
+    # the agents of `any_of` that it was placed among, and who let it work as if its event were trusted
+    Column("equals", Text, nullable=False, server_default="[]"),
+    Column("lifted_by", String(100)),
     Index("run_in_lane", "lane", "tag", sqlite_where=text("tag IS NOT NULL"), postgresql_where=text("tag IS NOT NULL")),
     Index("run_of_worker", "worker", sqlite_where=text("worker IS NOT NULL"), postgresql_where=text("worker IS NOT NULL")),
     Index("run_due", "not_before", sqlite_where=text("not_before IS NOT NULL"), postgresql_where=text("not_before IS NOT NULL")),
@@ -111,6 +115,18 @@ run: Final = Table(
     Index("run_agent_started", "agent", "started_at"),
     Index("run_expiring", "expires_at", sqlite_where=text("expires_at IS NOT NULL"), postgresql_where=text("expires_at IS NOT NULL")),
 )  # fmt: skip
+transcript: Final = Table(
+    "transcript",
+    metadata,
+    Column("run_id", String(80), ForeignKey("run.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", _TIME, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""What agents did, event by event."""
+
 proposal: Final = Table(
     "proposal",
     metadata,

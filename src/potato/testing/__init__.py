@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,8 @@ from potato.core.approval import Standing
 from potato.core.event import Event, Facts, Subject
 from potato.core.proposal import Action
 from potato.core.value import Value
-from potato.ports import Effect, HeadReport, Report, Request, RunRecord
+from potato.errors import PotatoError
+from potato.ports import Checkout, Effect, HeadReport, Piece, Report, Request, RunRecord
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,6 +51,7 @@ class FakeForge:
     kind: str = "fake"
     out_of_date: str | None = None
     reports: list[HeadReport] = field(default_factory=list[HeadReport])
+    pieces: Mapping[str, Sequence[Piece]] = field(default_factory=dict[str, Sequence[Piece]])
     people: Mapping[str, Standing] = field(default_factory=dict[str, Standing])
 
     async def fetch_facts(self, event: Event, needs: frozenset[str]) -> Facts:  # noqa: ARG002 - the port's face
@@ -59,6 +61,16 @@ class FakeForge:
     async def read(self, event: Event, permissions: frozenset[str]) -> Mapping[str, Any]:  # noqa: ARG002 - the port's face
         """The given context."""
         return self.context
+
+    async def consult(self, event: Event, tool: str, arguments: Mapping[str, Any]) -> Sequence[Piece]:  # noqa: ARG002 - the port's face
+        """As given in `pieces`."""
+        if tool not in self.pieces:
+            raise PotatoError("nothing-to-read", "there is nothing")
+        return self.pieces[tool]
+
+    async def checkout(self, event: Event) -> Checkout | None:  # noqa: ARG002 - the port's face
+        """It has no files."""
+        return None
 
     async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:  # noqa: ARG002 - the port's face
         """Keep it; the same action of the same agent again is `unchanged`."""

@@ -7,6 +7,7 @@ https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -144,6 +145,17 @@ class GitHubClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    async def remote(self, repository: str) -> tuple[str, dict[str, str]]:
+        """Where git finds a repository, and the header that lets it in.
+
+        Source: https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation
+        (HTTP-based Git access); GitHub Enterprise Server has its API below `/api/v3` of the same host.
+        """
+        base = self._api.base_url.rstrip("/").removesuffix("/api/v3").replace("https://api.github.com", "https://github.com")
+        token = await self._token_for(f"/repos/{repository}") or ""
+        word = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+        return f"{base}/{repository}.git", {"Authorization": f"Basic {word}"}
 
     async def get(self, path: str) -> Any:  # noqa: ANN401 - GitHub's JSON
         """One object."""

@@ -13,14 +13,17 @@ from potato.errors import PotatoError
 from potato.forges.github.client import GitHubClient
 
 
-async def commit_files(client: GitHubClient, repository: str, base: str, branch: str, message: str, files: list[FileChange]) -> str | None:
+async def commit_files(
+    client: GitHubClient, repository: str, base: str, branch: str, message: str, files: list[FileChange], parent: str | None = None
+) -> str | None:
     """Bring `branch` to the files of `base` with these changes; gives the new commit, if there is one.
 
-    A branch that has the same tree is left alone; one that has another gets a commit on top, never a forced update.
+    With a `parent` they are changes of that commit, whatever `base` is by now. A branch that has the same tree is left alone; one that
+    has another gets a commit on top, never a forced update.
     Raises `PotatoError` with code `nothing-to-change` if `base` is so already.
     """
     root = f"/repos/{repository}/git"
-    base_sha = await _head(client, root, base)
+    base_sha = parent or await _head(client, root, base)
     if base_sha is None:
         raise PotatoError("no-base", f"the branch '{base}' does not exist.")
     base_tree = (await client.get(f"{root}/commits/{base_sha}"))["tree"]["sha"]
@@ -43,6 +46,15 @@ async def _head(client: GitHubClient, root: str, branch: str) -> str | None:
     return str(found["object"]["sha"]) if found else None
 
 
+def signed_off(title: str, login: str, agent: str, key: str) -> str:
+    """A commit's message: who did it and for which run, and that account's sign-off.
+
+    Source: https://git-scm.com/docs/git-commit (--signoff) and
+    https://docs.github.com/en/account-and-profile/reference/email-addresses-reference
+    """
+    return f"{title}\n\nPotato-Agent: {agent}\nPotato-Run: {key}\nSigned-off-by: {login} <{login}@users.noreply.github.com>"
+
+
 def _entry(change: FileChange) -> dict[str, Any]:
-    entry: dict[str, Any] = {"path": change.path, "mode": "100644", "type": "blob"}
+    entry: dict[str, Any] = {"path": change.path, "mode": "100755" if change.executable else "100644", "type": "blob"}
     return entry | ({"sha": None} if change.content is None else {"content": change.content})

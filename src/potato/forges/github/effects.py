@@ -27,7 +27,7 @@ from potato.core.proposal import (
 from potato.errors import PotatoError
 from potato.forges.github import tracks
 from potato.forges.github.client import GitHubClient, Uncertain
-from potato.forges.github.commits import commit_files
+from potato.forges.github.commits import commit_files, signed_off
 from potato.forges.github.marker import is_ours, marked, marker
 from potato.ports import Effect, HeadReport, Note
 
@@ -42,20 +42,20 @@ class Effects:
 
     def __init__(self, client: GitHubClient) -> None:
         self._client = client
-        self._handlers: dict[type, Callable[[Event, str, Any], Awaitable[Effect]]] = {
+        self._handlers: dict[type, Callable[[Event, str, Any, str], Awaitable[Effect]]] = {
             ApplyLabels: self._apply_labels, RemoveLabels: self._remove_labels, CreateIssue: self._create_issue,
             UpdateIssue: self._update_issue, Comment: self._comment, RequestReview: self._request_review, Review: self._review,
             OpenPr: self._open_pr, PushBranch: self._push_branch, CreateCheck: self._create_check,
         }  # fmt: skip
 
-    async def apply(self, event: Event, agent: str, action: Action) -> Effect:
+    async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:
         """Apply one action. A write without a clear answer is followed by another look, at most three times."""
         if isinstance(action, DispatchWorkflow):
             return await self._dispatch_workflow(event, action)
         handler = self._handlers[type(action)]
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await handler(event, agent, action)
+                return await handler(event, agent, action, key)
             except Uncertain as error:
                 if attempt == _ATTEMPTS:
                     raise PotatoError(error.code, error.message, "It may or may not have happened; run again to look.") from None
@@ -69,7 +69,7 @@ class Effects:
         pages = self._client.pages(f"{_subject(event)}/labels", _MAX_LOOK)
         return {str(label["name"]).casefold(): str(label["name"]) async for label in pages}
 
-    async def _apply_labels(self, event: Event, _agent: str, action: ApplyLabels) -> Effect:
+    async def _apply_labels(self, event: Event, _agent: str, action: ApplyLabels, _key: str) -> Effect:
         present = await self._labels(event)
         missing = [label for label in dict.fromkeys(action.labels) if label.casefold() not in present]
         if not missing:
@@ -77,7 +77,7 @@ class Effects:
         await self._client.post(f"{_subject(event)}/labels", {"labels": missing})
         return Effect("applied", f"labelled {', '.join(missing)}", tracks=_label_tracks(event, missing))
 
-    async def _remove_labels(self, event: Event, _agent: str, action: RemoveLabels) -> Effect:
+    async def _remove_labels(self, event: Event, _agent: str, action: RemoveLabels, _key: str) -> Effect:
         present = await self._labels(event)
         there = [present[label.casefold()] for label in dict.fromkeys(action.labels) if label.casefold() in present]
         for label in there:
@@ -91,7 +91,7 @@ class Effects:
 
     # issues and comments
 
-    async def _create_issue(self, event: Event, agent: str, action: CreateIssue) -> Effect:
+    async def _create_issue(self, event: Event, agent: str, action: CreateIssue, _key: str) -> Effect:
         mark = marker("issue", agent, action.key or digest(action.title)[7:19])
         login = await self._client.login()
         async for issue in self._client.pages(f"/repos/{event.repository}/issues?state=open", _MAX_LOOK):
@@ -102,7 +102,7 @@ class Effects:
         mine = (tracks.opened(event.repository, made["number"]), *_label_tracks(event, action.labels, made["number"]))
         return Effect("applied", f"opened issue #{made['number']}", made.get("html_url"), mine)
 
-    async def _update_issue(self, event: Event, _agent: str, action: UpdateIssue) -> Effect:
+    async def _update_issue(self, event: Event, _agent: str, action: UpdateIssue, _key: str) -> Effect:
         now = await self._client.get(_subject(event))
         wanted = {name: value for name in ("title", "body", "state") if (value := getattr(action, name)) is not None}
         changes = {name: value for name, value in wanted.items() if now.get(name) != value}
@@ -112,7 +112,7 @@ class Effects:
         told = f"changed {', '.join(changes)}" if changes else "it is so already"
         return Effect("applied" if changes else "unchanged", told, tracks=mine)
 
-    async def _comment(self, event: Event, agent: str, action: Comment) -> Effect:
+    async def _comment(self, event: Event, agent: str, action: Comment, _key: str) -> Effect:
         mark = marker("comment", agent, action.key or "main")
         body = marked(action.body, mark)
         login = await self._client.login()
@@ -127,7 +127,7 @@ class Effects:
 
     # reviews
 
-    async def _request_review(self, event: Event, _agent: str, action: RequestReview) -> Effect:
+    async def _request_review(self, event: Event, _agent: str, action: RequestReview, _key: str) -> Effect:
         """Nobody is asked who is asked already, has reviewed, or wrote it (GitHub refuses that)."""
         pull = await self._client.get(_pull(event))
         reviews = [review async for review in self._client.pages(f"{_pull(event)}/reviews", _MAX_LOOK)]
@@ -141,7 +141,7 @@ class Effects:
         await self._client.post(f"{_pull(event)}/requested_reviewers", {"reviewers": reviewers, "team_reviewers": teams})
         return Effect("applied", f"asked {', '.join(reviewers + teams)}", tracks=(tracks.asked(event.repository, event.number),))
 
-    async def _review(self, event: Event, agent: str, action: Review) -> Effect:
+    async def _review(self, event: Event, agent: str, action: Review, _key: str) -> Effect:
         mark = marker("review", agent, digest([action.event, action.body, event.head_sha])[7:19])
         login = await self._client.login()
         async for review in self._client.pages(f"{_pull(event)}/reviews", _MAX_LOOK):
@@ -153,11 +153,12 @@ class Effects:
 
     # code
 
-    async def _open_pr(self, event: Event, agent: str, action: OpenPr) -> Effect:
-        base = action.base or event.default_branch or str((await self._client.get(f"/repos/{event.repository}"))["default_branch"])
+    async def _open_pr(self, event: Event, agent: str, action: OpenPr, key: str) -> Effect:
+        base = action.base or await self._base(event, stacked=action.parent is not None)
         branch = action.branch or f"potato/{_slug(agent)}/{_slug(action.title)[:40]}-{digest(action.title)[7:13]}"
         try:
-            wrote = await commit_files(self._client, str(event.repository), base, branch, action.title, action.files)
+            message = signed_off(action.title, await self._client.login(), agent, key)
+            wrote = await commit_files(self._client, str(event.repository), base, branch, message, action.files, action.parent)
         except PotatoError as error:
             if error.code == "nothing-to-change":
                 return Effect("unchanged", error.message)
@@ -173,13 +174,27 @@ class Effects:
         mine = (tracks.opened(event.repository, made["number"]), *((tracks.commit(wrote),) if wrote else ()))
         return Effect("applied", f"opened pull request #{made['number']}", made.get("html_url"), mine)
 
-    async def _push_branch(self, event: Event, _agent: str, action: PushBranch) -> Effect:
-        base = event.default_branch or str((await self._client.get(f"/repos/{event.repository}"))["default_branch"])
-        wrote = await commit_files(self._client, str(event.repository), base, action.branch, action.message, action.files)
+    async def _base(self, event: Event, *, stacked: bool) -> str:
+        """Where changes go: changes of a pull request's own commit to its branch, all others to the default branch."""
+        head = event.fields.get("branch")
+        if (
+            stacked
+            and event.subject
+            and event.subject.kind == "pull_request"
+            and isinstance(head, str)
+            and event.fields.get("fork") is False
+        ):
+            return head
+        return event.default_branch or str((await self._client.get(f"/repos/{event.repository}"))["default_branch"])
+
+    async def _push_branch(self, event: Event, agent: str, action: PushBranch, key: str) -> Effect:
+        base = await self._base(event, stacked=False)
+        message = signed_off(action.message, await self._client.login(), agent, key)
+        wrote = await commit_files(self._client, str(event.repository), base, action.branch, message, action.files, action.parent)
         told = f"{'pushed to' if wrote else 'nothing new for'} {action.branch}"
         return Effect("applied" if wrote else "unchanged", told, tracks=(tracks.commit(wrote),) if wrote else ())
 
-    async def _create_check(self, event: Event, agent: str, action: CreateCheck) -> Effect:
+    async def _create_check(self, event: Event, agent: str, action: CreateCheck, _key: str) -> Effect:
         """Named under our prefix, so that no agent can pass for a required check of another system."""
         name, external = f"potato / {action.name}", f"potato:{agent}/{action.name}"
         output = {"title": action.title, "summary": action.summary or action.title}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,10 +13,12 @@ from potato.core.event import Event, Facts
 from potato.core.foreign import as_object
 from potato.core.proposal import Action
 from potato.errors import PotatoError
+from potato.forges.git import fetched
 from potato.forges.github.client import GitHubClient
 from potato.forges.github.effects import Effects
 from potato.forges.github.facts import FactFetcher
-from potato.ports import Effect, HeadReport
+from potato.forges.github.reading import Reader
+from potato.ports import Checkout, Effect, HeadReport, Piece
 
 _CODEOWNERS: Final = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 _LOG_BYTES: Final = 200_000
@@ -33,6 +35,7 @@ class GitHubForge:
         self._client = client
         self._facts = FactFetcher(client)
         self._effects = Effects(client)
+        self._reader = Reader(client, self._facts)
 
     async def fetch_facts(self, event: Event, needs: frozenset[str]) -> Facts:
         """See the port."""
@@ -58,6 +61,21 @@ class GitHubForge:
             ]
             shown["logs"] = "\n".join(logs)
         return shown
+
+    async def consult(self, event: Event, tool: str, arguments: Mapping[str, Any]) -> Sequence[Piece]:
+        """See the port."""
+        return await self._reader.consult(event, tool, arguments)
+
+    async def checkout(self, event: Event) -> Checkout | None:
+        """See the port. Without a head of its own an event is about the default branch as it is now."""
+        if event.repository is None:
+            return None
+        commit = event.head_sha
+        if commit is None:
+            branch = event.default_branch or str((await self._client.get(f"/repos/{event.repository}"))["default_branch"])
+            commit = str((await self._client.get(f"/repos/{event.repository}/git/ref/heads/{quote(branch)}"))["object"]["sha"])
+        url, headers = await self._client.remote(event.repository)
+        return await fetched(url, commit, headers)
 
     async def _codeowners(self, event: Event) -> str | None:
         """From the base branch, never from the pull request's own head."""
@@ -112,9 +130,9 @@ class GitHubForge:
             raise PotatoError("github-garbage", f"GitHub does not say who opened {repository}#{number}.")
         return login
 
-    async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:  # noqa: ARG002 - markers identify effects here
-        """See the port."""
-        return await self._effects.apply(event, agent, action)
+    async def apply(self, event: Event, agent: str, action: Action, key: str) -> Effect:
+        """See the port. Markers tell effects apart; the key stands in commits."""
+        return await self._effects.apply(event, agent, action, key)
 
     async def tell(self, told: HeadReport) -> None:
         """One check run `potato` on the commit, changed in place."""

@@ -5,7 +5,8 @@ Whoever runs it vouches for the event: it is trusted unless the payload shows a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from potato.core.approval import Standing
@@ -15,8 +16,9 @@ from potato.core.proposal import Action, arguments, kind_of
 from potato.core.strict_json import parse_object
 from potato.core.text import did_you_mean, printable
 from potato.core.value import Partial, Value
-from potato.errors import UsageError
-from potato.ports import Effect, HeadReport
+from potato.errors import PotatoError, UsageError
+from potato.forges.git import git, taken
+from potato.ports import Checkout, Effect, HeadReport, Piece
 
 _LISTS: Final = frozenset({"paths", "jobs", "files"})
 _TEXTS: Final = frozenset({"logs", "codeowners"})
@@ -95,6 +97,42 @@ class LocalForge:
         if "read_ci_logs" in permissions:
             shown |= {name: self._facts[name] for name in ("jobs", "logs") if name in self._facts}
         return shown
+
+    async def consult(self, event: Event, tool: str, arguments: Mapping[str, Any]) -> Sequence[Piece]:  # noqa: ARG002 - the port's face
+        """What the payload and the given facts say. Nobody can be asked who may write, so no author is trusted."""
+        fields = event.fields
+        author = fields.get("author")
+        who = author if isinstance(author, str) else None
+        pieces: list[Piece] = []
+        if tool in ("read_pull_request", "read_issues"):
+            pieces = [Piece(what, str(fields[what]), who) for what in ("title", "body") if isinstance(fields.get(what), str)]
+        if tool == "read_pull_request":
+            pieces += [Piece("file", str(file.get("patch") or ""), who, more={"path": str(file.get("path"))}, markdown=False)
+                       for file in self._facts.get("files", [])]  # fmt: skip
+        if tool == "read_ci_logs" and "logs" in self._facts:
+            pieces.append(Piece("log", self._facts["logs"], None, markdown=False))
+        if not pieces:
+            raise PotatoError("nothing-to-read", "the local forge has no such thing; pass --facts FILE.")
+        return pieces
+
+    async def checkout(self, event: Event) -> Checkout | None:
+        """The event's commit from the repository that this process stands in; where it is not there, what is checked out."""
+        folder = os.getcwd()
+        try:
+            await git(None, "rev-parse", "--git-dir", folder=folder)
+        except PotatoError:
+            return None
+        git_dir = (await git(None, "rev-parse", "--absolute-git-dir", folder=folder)).decode().rstrip("\n")
+        for wanted in (event.head_sha, "HEAD"):
+            if wanted is None:
+                continue
+            try:
+                name = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}")
+                commit = (await git(git_dir, *name)).decode().strip()
+            except PotatoError:
+                continue
+            return await taken(git_dir, commit)
+        return None
 
     async def head(self, event: Event) -> str | None:
         """As the payload says."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from potato.core.approval import Standing
 from potato.core.event import Event, Facts
 from potato.core.proposal import Action
 from potato.forges.local.forge import LocalForge
-from potato.ports import Effect, Forge, HeadReport
+from potato.ports import Checkout, Effect, Forge, HeadReport, Piece
 
 
 class StagingForge:
@@ -32,6 +32,14 @@ class StagingForge:
     async def read(self, event: Event, permissions: frozenset[str]) -> Mapping[str, Any]:
         """What was given on top of what the forge shows."""
         return {**await self._real.read(event, permissions), **await self._local.read(event, permissions)}
+
+    async def consult(self, event: Event, tool: str, arguments: Mapping[str, Any]) -> Sequence[Piece]:
+        """As the real forge shows."""
+        return await self._real.consult(event, tool, arguments)
+
+    async def checkout(self, event: Event) -> Checkout | None:
+        """As the real forge has it."""
+        return await self._real.checkout(event)
 
     async def head(self, event: Event) -> str | None:
         """As the real forge says."""

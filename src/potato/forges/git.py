@@ -1,0 +1,159 @@
+"""Commits fetched by git for agents to work on: objects only, never a checkout of ours.
+
+What a repository holds is hostile: it is unpacked within the agent's cage and nowhere else. Git here reads objects with no configuration
+but what stands in this file, runs no hook, no filter and no transport but http(s), and is never told anything by the agent's workspace.
+
+Source: git(1), git-config(1), gitattributes(5)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import stat
+import tempfile
+from collections.abc import Mapping, Sequence
+from hashlib import sha1, sha256
+from typing import Final
+
+from potato.core.text import printable
+from potato.errors import PotatoError
+from potato.ports import Change, Source
+
+_TIMEOUT_S: Final = 300.0
+_SHA1_LENGTH: Final = 40
+_SETTINGS: Final = {
+    "core.hooksPath": "/dev/null", "core.fsmonitor": "false", "core.attributesFile": "/dev/null", "protocol.allow": "never",
+    "protocol.http.allow": "always", "protocol.https.allow": "always", "fetch.recurseSubmodules": "false", "submodule.recurse": "false",
+    "credential.helper": "", "gc.auto": "0", "maintenance.auto": "false", "transfer.fsckObjects": "true", "http.followRedirects": "false",
+    "filter.lfs.required": "false", "core.askPass": "", "advice.detachedHead": "false", "safe.bareRepository": "all", "safe.directory": "*",
+}  # fmt: skip
+
+
+class GitCheckout:
+    """One commit in a folder of its own. `source.pack` holds its tree and nothing of its history."""
+
+    def __init__(self, folder: str, git_dir: str, source: Source) -> None:
+        self._folder = folder
+        self._git_dir = git_dir
+        self.source = source
+
+    async def differing(self, changes: Sequence[Change]) -> list[Change]:
+        """See the port. Contents are compared here, by their hashes; what the agent's own files say about ignoring does not count."""
+        told = await git(self._git_dir, "ls-tree", "-r", "-z", "--full-tree", self.source.commit)
+        known: dict[str, tuple[int, str]] = {}
+        for line in told.split(b"\0"):
+            head, _, name = line.partition(b"\t")
+            if name:
+                mode, _, sha = head.decode().split(" ")
+                known[os.fsdecode(name)] = (int(mode, 8), sha)
+        found = [change for change in changes if not _same(change, known.get(change.path), len(self.source.commit))]
+        ignored = await self._ignored([change.path for change in found if change.path not in known], known)
+        return [change for change in found if change.path not in ignored]
+
+    async def _ignored(self, paths: Sequence[str], known: Mapping[str, tuple[int, str]]) -> set[str]:
+        """Which of these the commit's `.gitignore` files leave out."""
+        rules = [path for path, (mode, _) in known.items() if os.path.basename(path) == ".gitignore" and stat.S_ISREG(mode)]
+        if not paths or not rules:
+            return set()
+        with tempfile.TemporaryDirectory(dir=self._folder) as tree:
+            for path in rules:
+                target = os.path.join(tree, path)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                await asyncio.to_thread(_write, target, await git(self._git_dir, "cat-file", "blob", known[path][1]))
+            data = b"\0".join(os.fsencode(path) for path in paths) + b"\0"
+            command = ("--work-tree", tree, "check-ignore", "--stdin", "-z", "--no-index")
+            told = await git(self._git_dir, *command, data=data, codes=(0, 1), folder=tree)
+        return {os.fsdecode(path) for path in told.split(b"\0") if path}
+
+    async def close(self) -> None:
+        """See the port."""
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+def _same(change: Change, known: tuple[int, str] | None, length: int) -> bool:
+    if change.content is None or known is None:
+        return change.content is None and known is None
+    mode = 0o120000 if stat.S_ISLNK(change.mode) else 0o100755 if change.mode & 0o100 else 0o100644
+    hashed = (sha1 if length == _SHA1_LENGTH else sha256)(
+        b"blob %d\0%s" % (len(change.content), change.content)
+    )  # git's own hash, not ours
+    return (mode, hashed.hexdigest()) == known and (stat.S_ISREG(change.mode) or stat.S_ISLNK(change.mode))
+
+
+async def fetched(url: str, commit: str, headers: Mapping[str, str]) -> GitCheckout:
+    """A commit from a remote, by its id. Raises `PotatoError` (`checkout-failed`)."""
+    folder = tempfile.mkdtemp(prefix="potato-checkout-")
+    git_dir = os.path.join(folder, "objects.git")
+    try:
+        await git(None, "init", "--bare", "--quiet", "--template=", git_dir)
+        extra = {f"http.{url}.extraHeader": f"{name}: {value}" for name, value in headers.items()}
+        options = ("--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
+        await git(git_dir, "fetch", *options, url, commit, extra=extra)
+        return await _packed(folder, git_dir, commit)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+async def taken(repository: str, commit: str) -> GitCheckout:
+    """A commit of a repository on this machine. Raises `PotatoError` (`checkout-failed`)."""
+    folder = tempfile.mkdtemp(prefix="potato-checkout-")
+    try:
+        return await _packed(folder, repository, commit)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+async def _packed(folder: str, git_dir: str, commit: str) -> GitCheckout:
+    """The commit's own objects in one file."""
+    tree = (await git(git_dir, "rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")).strip().decode()
+    names = await git(git_dir, "rev-list", "--objects", "--no-object-names", tree)
+    pack = os.path.join(folder, "commit.pack")
+    data = commit.encode() + b"\n" + names
+    await asyncio.to_thread(_write, pack, await git(git_dir, "pack-objects", "--stdout", "--quiet", "--window=0", data=data))
+    return GitCheckout(folder, git_dir, Source(commit, pack))
+
+
+async def git(git_dir: str | None, *arguments: str, data: bytes = b"", extra: Mapping[str, str] | None = None, codes: Sequence[int] = (0,),
+              folder: str = "/") -> bytes:  # fmt: skip
+    """What git says on stdout. Settings and credentials go by the environment: argv is for all to see. Raises `PotatoError`."""
+    settings = {**_SETTINGS, **(extra or {})}
+    environment = {
+        "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8", "GIT_CONFIG_COUNT": str(len(settings)),
+        **{name: os.environ[name] for name in ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+           if name in os.environ},
+    }  # fmt: skip
+    for number, (key, value) in enumerate(settings.items()):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    if git_dir is not None:
+        environment["GIT_DIR"] = git_dir
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "git", *arguments, cwd=folder, env=environment, start_new_session=True,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    except OSError as error:
+        raise PotatoError("checkout-failed", f"git cannot be run: {error.strerror}.", "Install git.") from None
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            out, said = await process.communicate(data)
+    except TimeoutError:
+        raise PotatoError("checkout-failed", f"git {arguments[0]} took more than {_TIMEOUT_S:g} s.") from None
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    if process.returncode not in codes:
+        raise PotatoError("checkout-failed", f"git {arguments[0]} failed: {printable(said.decode('utf-8', 'replace').strip(), 300)}")
+    return out

@@ -1,0 +1,1 @@
+"""Where agents that are programs run: a process that is watched, and by default locked up."""

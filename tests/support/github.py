@@ -121,6 +121,7 @@ class Proxy:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.extra: dict[str, Any] = {}
+        self.git: Any = None  # what answers git, where a test has it
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -165,6 +166,10 @@ class Proxy:
             fault.times -= 1
             self.calls.append(Call(method, path, body, 0 if fault.drop else fault.status, []))
             return (0, {}, b"") if fault.drop else (fault.status, {"content-type": "application/json", **fault.headers}, fault.body)
+        if self.git is not None and re.match(r"/[^/]+/[^/]+\.git/", path):
+            status, answered, answer = self.git.answer(method, path, {name.lower(): value for name, value in headers.items()}, body)
+            self.calls.append(Call("GET", path, body, status, []))
+            return status, answered, answer
         added = next((value for pattern, value in self.extra.items() if method == "GET" and re.search(pattern, path)), None)
         if added is not None:
             self.calls.append(Call(method, path, body, 200, []))

@@ -52,7 +52,8 @@ def _plain(part: Any) -> Any:  # noqa: ANN401 - JSON Schema
     """Without patterns: they are Python's, and what does not fit is told at the call."""
     if isinstance(part, Mapping):
         found = cast("Mapping[str, Any]", part)
-        return {key: _plain(value) for key, value in found.items() if key not in ("pattern", "title")}
+        words = ("pattern", "title")  # of the schema itself, where they are texts; a property may have these names too
+        return {key: _plain(value) for key, value in found.items() if not (key in words and isinstance(value, str))}
     return [_plain(item) for item in cast("list[Any]", part)] if isinstance(part, list) else part
 
 

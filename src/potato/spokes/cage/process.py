@@ -36,6 +36,7 @@ _MOST_BYTES: Final = 64 << 20
 _LOWEST_UID: Final = 1_900_000_000
 _UIDS: Final = 1 << 26
 _GROUPS_SECRET: Final = 4
+_DNS_HEAD: Final = 12
 _supervisors: set[int] = set()
 _runs = 0
 
@@ -232,22 +233,40 @@ async def _talk(process: asyncio.subprocess.Process, talk: Talk) -> None:
 async def _open_gate(gate: socket.socket, serve: Serve) -> None:
     """Take the listening socket of its network, and serve it until cancelled."""
     loop = asyncio.get_running_loop()
-    ready: asyncio.Future[socket.socket | None] = loop.create_future()
+    ready: asyncio.Future[list[socket.socket]] = loop.create_future()
 
     def take() -> None:
         loop.remove_reader(gate.fileno())
-        _, descriptors, _, _ = socket.recv_fds(gate, 16, 1)
-        ready.set_result(socket.socket(fileno=descriptors[0]) if descriptors else None)
+        _, descriptors, _, _ = socket.recv_fds(gate, 16, 2)
+        ready.set_result([socket.socket(fileno=descriptor) for descriptor in descriptors])
 
     loop.add_reader(gate.fileno(), take)
     try:
-        listener = await ready
+        opened = await ready
     finally:
         loop.remove_reader(gate.fileno())
-    if listener is not None:
-        listener.setblocking(False)
-        with listener:
+    if not opened:
+        return
+    listener, names = opened
+    listener.setblocking(False)
+    names.setblocking(False)
+    with listener:
+        transport, _ = await loop.create_datagram_endpoint(_NoNames, sock=names)
+        try:
             await serve(listener)
+        finally:
+            transport.close()
+
+
+class _NoNames(asyncio.DatagramProtocol):
+    """The name server of a cage: there is no such name, and it says so at once. Source: RFC 1035, 4.1.1."""
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override] # a datagram endpoint's
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:  # noqa: ANN401 - asyncio's face
+        if len(data) >= _DNS_HEAD:
+            self._transport.sendto(data[:2] + b"\x81\x83" + data[4:6] + b"\0\0\0\0\0\0" + data[_DNS_HEAD:], addr)
 
 
 async def _end(process: asyncio.subprocess.Process, since: int) -> None:

@@ -29,7 +29,7 @@ ETC: Final = {
     "group": f"root:x:0:\nagent:x:{UID}:\n",
     "hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-    "resolv.conf": "# no name server: what an agent may reach, it reaches through the hub\n",
+    "resolv.conf": "# this one knows no name: what an agent may reach, it reaches through the hub\nnameserver 127.0.0.1\n",
 }
 """Files of our own that stand in /etc there."""
 

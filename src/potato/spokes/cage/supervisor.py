@@ -212,14 +212,22 @@ def checked(result: int, what: str) -> None:
 
 
 def serve_gate(gate_fd: int, port: int) -> None:
-    """Bring the loopback up, listen there, and hand the listening socket to the hub: it belongs to this network wherever it is served."""
+    """Bring the loopback up, listen there, and hand the sockets to the hub: they belong to this network wherever they are served.
+
+    The second one is a name server's: without one that says no, programs would wait seconds for each name.
+    """
     with socket.socket() as probe:
         fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP_RUNNING))
-    with socket.socket() as listener, socket.socket(fileno=gate_fd) as gate:
+    with (
+        socket.socket() as listener,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as names,
+        socket.socket(fileno=gate_fd) as gate,
+    ):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(128)
-        socket.send_fds(gate, [b"gate"], [listener.fileno()])
+        names.bind(("127.0.0.1", 53))
+        socket.send_fds(gate, [b"gate"], [listener.fileno(), names.fileno()])
 
 
 # the workspace

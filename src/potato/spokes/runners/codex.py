@@ -58,7 +58,8 @@ def settings(request: Request, url: str) -> list[str]:
     values: dict[str, Any] = {
         "approval_policy": "never", "model_provider": "hub", "web_search": "disabled", "project_doc_max_bytes": 0,
         "analytics.enabled": False, "check_for_update_on_startup": False, "history.persistence": "none",
-        "shell_environment_policy.inherit": "core", "shell_environment_policy.exclude": ["*TOKEN*", "*KEY*", "*SECRET*"],
+        "shell_environment_policy.inherit": "all", "shell_environment_policy.ignore_default_excludes": True,
+        "shell_environment_policy.exclude": [_TOKEN],
         "model_providers.hub.name": "hub", "model_providers.hub.base_url": f"{url}/openai/v1", "model_providers.hub.env_key": _TOKEN,
         "model_providers.hub.wire_api": "responses", "model_providers.hub.request_max_retries": 2,
         "model_providers.hub.stream_max_retries": 2,

@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 from potato.core.foreign import as_object
 from potato.core.text import printable
 from potato.ports import Bounds, Change, Source
-from potato.spokes.cage import spec, supervisor
+from potato.spokes.cage import calls, spec, supervisor
 from potato.spokes.cage.cgroups import Groups, make_groups
 
 _DEADLINE_GRACE_S: Final = 10.0
@@ -124,7 +124,7 @@ def _locked(what: Launch, cage: Cage, home: str) -> Iterator[tuple[dict[str, Any
         body: dict[str, Any] = {
             "uid": uid, "home": home, "disk_bytes": bounds.disk_bytes, "inodes": _INODES, "etc": spec.ETC, "gate_port": spec.GATE_PORT,
             "mounts": [mount.outside for mount in mounts], "files": [list(pair) for pair in cage.files], "groups": groups.entrances,
-            "argv": [bubblewrap() or "bwrap"], "bind": spec.arguments(home, mounts, what.folder),
+            "argv": [bubblewrap() or "bwrap"], "bind": spec.arguments(home, mounts, what.folder), "refusals": calls.refusals().hex(),
             "memory_bytes": bounds.memory_bytes, "cpu_s": bounds.cpu_s,
             "limits": {"RLIMIT_NPROC": bounds.processes, "RLIMIT_FSIZE": bounds.disk_bytes},
             "source": None if changes is None or pack is None or cage.source is None else {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import sys
 
 from potato.core.text import printable
 from potato.ports import Report, Request
+from potato.spokes.cage import calls
 from potato.spokes.cage.process import Cage, Launch, bubblewrap, launch
 
 _TRY_S = 20.0
@@ -45,6 +47,8 @@ def _refused(why: str) -> Report:
 async def _tried() -> str | None:
     if not sys.platform.startswith("linux"):
         return f"{sys.platform} has none that is known here"
+    if not calls.known_machine():
+        return f"no filter of system calls is known for {platform.machine()}"
     if bubblewrap() is None:
         return "bubblewrap is not installed"
     ended = await launch(Launch("try", ("/bin/true",), {}, "/", _TRY_S, Cage()), _nothing)

@@ -91,7 +91,8 @@ def spawn(spec: Spec, status_fd: int) -> int:
                 os.write(fd, b"0")
             for name, most in cage["limits"].items():
                 limit(getattr(resource, name), most)
-            argv, environment = [*cage["argv"], "--args", str(arguments_fd(cage, spec)), "--", *argv], dict[str, str]()
+            given = ["--seccomp", str(filter_fd(cage)), "--args", str(arguments_fd(cage, spec))]
+            argv, environment = [*cage["argv"], *given, "--", *argv], dict[str, str]()
         else:
             os.chdir(spec["folder"])
             environment = spec["environment"]
@@ -114,8 +115,18 @@ def arguments_fd(cage: Spec, spec: Spec) -> int:
     arguments = [*cage["bind"]]
     for name, value in spec["environment"].items():
         arguments += ["--setenv", name, value]
-    fd = os.memfd_create("arguments", 0)
-    os.write(fd, b"\0".join(part.encode() for part in arguments) + b"\0")
+    return file_of(b"\0".join(part.encode() for part in arguments) + b"\0")
+
+
+def filter_fd(cage: Spec) -> int:
+    """A descriptor with the filter of system calls, for one start."""
+    return file_of(bytes.fromhex(cage["refusals"]))
+
+
+def file_of(content: bytes) -> int:
+    """A descriptor to read this from, which a program that is started inherits."""
+    fd = os.memfd_create("potato", 0)
+    os.write(fd, content)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
 
@@ -237,8 +248,12 @@ def lay_out(spec: Spec) -> None:
     """Check the commit out, within a cage of its own: what stands in a repository is as hostile as an agent. Raises `OSError`."""
     cage = spec["cage"]
     source = cage["source"]
-    script = [*cage["argv"], *cage["bind"], "--", "/bin/sh", "-c", _CHECK_OUT, "sh", source["commit"]]
-    done = subprocess.run(script, env={}, stdin=source["pack_fd"], capture_output=True, timeout=source["timeout_s"], check=False)  # noqa: S603 - ours
+    refusals = filter_fd(cage)
+    script = [*cage["argv"], "--seccomp", str(refusals), *cage["bind"], "--", "/bin/sh", "-c", _CHECK_OUT, "sh", source["commit"]]
+    done = subprocess.run(  # noqa: S603 - ours
+        script, env={}, stdin=source["pack_fd"], pass_fds=(refusals,), capture_output=True, timeout=source["timeout_s"], check=False
+    )
+    os.close(refusals)
     if done.returncode:
         raise OSError(0, f"the commit cannot be checked out: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
 

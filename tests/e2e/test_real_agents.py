@@ -24,7 +24,11 @@ CANARY = "canary-4a1f-secret-of-the-agent-93b7"
 
 def shell(runner: str, command: str) -> tuple[str, Any]:
     """A call of the agent's own shell."""
-    arguments = {"codex": {"cmd": command}, "claude": {"command": command, "description": "x"}, "acp": {"command": command, "description": "x"}}
+    arguments = {
+        "codex": {"cmd": command},
+        "claude": {"command": command, "description": "x"},
+        "acp": {"command": command, "description": "x"},
+    }
     return SHELL[runner], arguments[runner]
 
 

@@ -3,13 +3,11 @@
 Each function is one way. It returns what it got (text), or raises or returns nothing where it was held back.
 """
 
-import array
+import contextlib
 import ctypes
-import errno
 import fcntl
 import glob
 import json
-import mmap
 import os
 import resource
 import shutil
@@ -18,12 +16,12 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 WAYS = {}
 asked = json.load(sys.stdin)
 known = json.loads(os.environ["HOSTILE_KNOWS"])
+known["canary"] = known["canary"][::-1]  # else it would find its own knowledge
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -49,6 +47,15 @@ def call(number, *arguments):
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return f"system call {number} gave {result}"
+
+
+@contextlib.contextmanager
+def folder(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 # files
@@ -93,13 +100,23 @@ def read_shadow():
 
 @way
 def read_homes():
-    found = [path for folder in ("/root", "/home") for path in glob.glob(f"{folder}/*/*") + glob.glob(f"{folder}/.*") if "agent" not in path]
+    found = [
+        path for folder in ("/root", "/home") for path in glob.glob(f"{folder}/*/*") + glob.glob(f"{folder}/.*") if "agent" not in path
+    ]
     return str(found) if found else None
 
 
 @way
 def find_ssh_and_cloud_credentials():
-    wanted = ("~/.ssh/id_*", "~/.aws/credentials", "~/.config/gh/hosts.yml", "~/.netrc", "/root/.ssh/*", "/var/run/secrets/*", "/run/secrets/*")
+    wanted = (
+        "~/.ssh/id_*",
+        "~/.aws/credentials",
+        "~/.config/gh/hosts.yml",
+        "~/.netrc",
+        "/root/.ssh/*",
+        "/var/run/secrets/*",
+        "/run/secrets/*",
+    )
     found = [path for pattern in wanted for path in glob.glob(os.path.expanduser(pattern))]
     return str(found) if found else None
 
@@ -147,9 +164,9 @@ def a_hard_link_out():
 @way
 def chroot_and_climb():
     os.makedirs("/tmp/jail", exist_ok=True)
-    fd = os.open("/", os.O_RDONLY)
-    os.chroot("/tmp/jail")
-    os.fchdir(fd)
+    with folder("/") as fd:
+        os.chroot("/tmp/jail")
+        os.fchdir(fd)
     return "left by chroot"
 
 
@@ -159,8 +176,8 @@ def open_by_handle():
         _fields_ = [("size", ctypes.c_uint), ("kind", ctypes.c_int), ("data", ctypes.c_ubyte * 8)]
 
     handle = Handle(8, 1, (ctypes.c_ubyte * 8)(2))
-    fd = os.open("/usr", os.O_RDONLY)
-    found = libc.open_by_handle_at(fd, ctypes.byref(handle), os.O_RDONLY)
+    with folder("/usr") as fd:
+        found = libc.open_by_handle_at(fd, ctypes.byref(handle), os.O_RDONLY)
     if found < 0:
         raise OSError(ctypes.get_errno(), "open_by_handle_at")
     return "opened by handle"
@@ -174,13 +191,17 @@ def a_device():
 
 @way
 def raw_disks():
-    found = [path for pattern in ("/dev/vd*", "/dev/sd*", "/dev/nvme*", "/dev/mem", "/dev/kmem", "/dev/kvm", "/dev/loop*", "/dev/fuse") for path in glob.glob(pattern)]
+    found = [
+        path
+        for pattern in ("/dev/vd*", "/dev/sd*", "/dev/nvme*", "/dev/mem", "/dev/kmem", "/dev/kvm", "/dev/loop*", "/dev/fuse")
+        for path in glob.glob(pattern)
+    ]
     return str(found) if found else None
 
 
 @way
 def control_groups():
-    for path in glob.glob("/sys/fs/cgroup/**/cgroup.procs", recursive=True) + ["/sys/fs/cgroup"]:
+    for path in [*glob.glob("/sys/fs/cgroup/**/cgroup.procs", recursive=True), "/sys/fs/cgroup"]:
         if os.path.exists(path):
             return f"sees {path}"
     return None
@@ -286,7 +307,12 @@ def sudo_and_friends():
     for program in ("sudo", "su", "pkexec", "doas"):
         path = shutil.which(program)
         if path:
-            done = subprocess.run([path, "-n", "true"] if program == "sudo" else [path, "-c", "true"], stdin=subprocess.DEVNULL, capture_output=True, timeout=5)
+            done = subprocess.run(
+                [path, "-n", "true"] if program == "sudo" else [path, "-c", "true"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=5,
+            )
             if done.returncode == 0:
                 return f"{program} works"
     return None
@@ -481,7 +507,7 @@ def netlink():
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
         sock.bind((0, 0))
         sock.send(struct.pack("IHHIIBBHiII", 32, 16, 5, 1, 0, 0, 0, 0, 1, 0, 1))
-        kind, code = struct.unpack("H", sock.recv(100)[4:6])[0], None
+        kind = struct.unpack("H", sock.recv(100)[4:6])[0]
         return "changed an interface" if kind != 2 else None
 
 
@@ -500,7 +526,9 @@ def gate(path, token, method="GET", body=b"", host="127.0.0.1:4180"):
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 4180, timeout=5)
-    connection.request(method, path, body=body, headers={"authorization": f"Bearer {token}", "host": host, "content-type": "application/json"})
+    connection.request(
+        method, path, body=body, headers={"authorization": f"Bearer {token}", "host": host, "content-type": "application/json"}
+    )
     answer = connection.getresponse()
     return answer.status, answer.read().decode("utf-8", "replace")
 
@@ -523,8 +551,11 @@ def a_tool_that_is_not_granted():
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 4180, timeout=5)
-    headers = {"authorization": f"Bearer {os.environ['POTATO_RUN_TOKEN']}", "content-type": "application/json",
-               "accept": "application/json, text/event-stream"}
+    headers = {
+        "authorization": f"Bearer {os.environ['POTATO_RUN_TOKEN']}",
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+    }
     connection.request("POST", "/mcp", body=json.dumps(call_), headers=headers)
     told = json.loads(connection.getresponse().read())["result"]
     return None if told.get("isError") else str(told)
@@ -626,7 +657,7 @@ def a_daemon_that_stays():
                 os.close(fd)
             subprocess.run([sys.executable, "-c", f"'{known['daemon']}'; import time; time.sleep(600)"])
         os._exit(0)
-    return None  # whether it stayed, the test looks for
+    # whether it stayed, the test looks for
 
 
 chosen = known["ways"]

@@ -39,8 +39,8 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     libc = ctypes.CDLL(None)
     libc.shmget.argtypes = [ctypes.c_int, ctypes.c_size_t, ctypes.c_int]
     segment = libc.shmget(0x706F7461, 4096, 0o1666)
-    address = next((line.split()[3].split("/")[0] for line in subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, text=True).stdout.splitlines()
-                    if " lo " not in line), "127.0.0.2")  # fmt: skip
+    told = subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, text=True, check=False).stdout.splitlines()
+    address = next((line.split()[3].split("/")[0] for line in told if " lo " not in line), "127.0.0.2")
     with (
         socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as abstract, socket.socket(socket.AF_UNIX) as named,
         subprocess.Popen(["sleep", "300"], env={"HUB_SECRET": CANARY, "PATH": os.environ["PATH"]}) as process,
@@ -50,7 +50,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
         named.bind(str(tmp_path / "hub" / "hub.sock"))
         named.listen()
         yield {
-            "file": str(tmp_path / "hub" / "secret.txt"), "database": str(tmp_path / "hub" / "potato.db"), "canary": CANARY, "pid": os.getpid(),
+            "file": str(tmp_path / "hub" / "secret.txt"), "database": str(tmp_path / "hub" / "potato.db"), "canary": CANARY[::-1], "pid": os.getpid(),
             "port": server.getsockname()[1], "address": address, "abstract": f"potato-{os.getpid()}", "socket": str(tmp_path / "hub" / "hub.sock"),
             "shm": 0x706F7461, "hostname": socket.gethostname(), "marker": str(tmp_path / "hub"), "daemon": "mark-cage-daemon", "token": "of-another-run",
             "ways": None,

@@ -50,7 +50,7 @@ class GitRemote:
         lines = [f"tree {told['tree']['sha']}", *(f"parent {parent['sha']}" for parent in told["parents"])]
         for who in ("author", "committer"):
             person: dict[str, Any] = told[who]
-            at = int(datetime.fromisoformat(person["date"].replace("Z", "+00:00")).timestamp())
+            at = int(datetime.fromisoformat(person["date"]).timestamp())
             lines.append(f"{who} {person['name']} <{person['email']}> {at} +0000")
         message = told["message"] if told["message"].endswith("\n") else told["message"] + "\n"  # as the emulator hashes it
         self.write("commit", ("\n".join(lines) + "\n\n" + message).encode(), sha)

@@ -48,7 +48,8 @@ _REFUSED: Final = {
     # what is one for the whole kernel
     "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "bpf": (321, 280), "perf_event_open": (298, 241),
     "userfaultfd": (323, 282), "lookup_dcookie": (212, 18), "syslog": (103, 116), "fanotify_init": (300, 262), "kcmp": (312, 272),
-    "move_pages": (279, 239), "migrate_pages": (256, 238),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "move_pages": (279, 239),
+    "migrate_pages": (256, 238),
     # administration
     "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "init_module": (175, 105), "finit_module": (313, 273),
     "delete_module": (176, 106), "kexec_load": (246, 104), "kexec_file_load": (320, 294), "acct": (163, 89), "quotactl": (179, 60),

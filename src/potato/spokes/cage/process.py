@@ -261,7 +261,7 @@ async def _open_gate(gate: socket.socket, serve: Serve) -> None:
 class _NoNames(asyncio.DatagramProtocol):
     """The name server of a cage: there is no such name, and it says so at once. Source: RFC 1035, 4.1.1."""
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override] # a datagram endpoint's
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # a datagram endpoint has this one
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:  # noqa: ANN401 - asyncio's face

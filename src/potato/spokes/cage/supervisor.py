@@ -437,12 +437,21 @@ def used(cage: Spec) -> tuple[int, float]:
     return memory, ticks / per_s
 
 
+def shared_fairly() -> int:
+    """Bytes of memory with each page counted once, not once for each process that shares it. Source: proc_pid_smaps(5), smaps_rollup."""
+    total = 0
+    for pid in descendants():
+        with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            total += next((int(row.split()[1]) << 10 for row in file if row.startswith(b"Pss:")), 0)
+    return total
+
+
 def over(cage: Spec | None) -> int | None:
     """The verdict on an agent that needs more than it may; nothing while it does not."""
     if cage is None:
         return None
     memory, seconds = used(cage)
-    if memory > cage["memory_bytes"]:
+    if memory > cage["memory_bytes"] and shared_fairly() > cage["memory_bytes"]:
         return OVER_MEMORY
     return OVER_CPU if seconds > cage["cpu_s"] else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import re
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
@@ -22,6 +23,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_PORT: Final = re.compile(r":\d+$")
 
 
 class Gate:
@@ -112,7 +114,7 @@ class Pass:
         headers = dict(cast("list[tuple[bytes, bytes]]", scope["headers"]))
         if not self._known(headers):
             await answer(send, 401, {"error": {"type": "authentication_error", "message": "this is not the token of this run"}})
-        elif headers.get(b"host", b"").decode("latin-1").rpartition(":")[0] not in _HOSTS or b"origin" in headers:
+        elif not _local(headers):
             await answer(
                 send, 403, {"error": {"type": "permission_error", "message": "requests come from the agent itself, by its loopback"}}
             )
@@ -125,6 +127,13 @@ class Pass:
     def _known(self, headers: Mapping[bytes, bytes]) -> bool:
         given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
         return hmac.compare_digest(given, self.token.encode())
+
+
+def _local(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether it was asked by a name of the loopback, and by no page of another place (DNS rebinding)."""
+    origin = headers.get(b"origin")
+    names = [headers.get(b"host", b"")] + ([origin.partition(b"://")[2]] if origin is not None else [])
+    return all(_PORT.sub("", name.decode("latin-1")) in _HOSTS for name in names)
 
 
 async def answer(send: Send, status: int, body: Mapping[str, Any], headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:

@@ -225,11 +225,12 @@ class Attempt:
         return {name: value for name, value in self.hub.environ.items() if value and is_reserved(name) and _SECRET_NAME.search(name)}
 
     def _secrets(self, agent: AgentSpec) -> tuple[dict[str, str], dict[str, str]]:
-        """(the agent's own secrets, none for an untrusted event; the keys of its providers, which it never sees)."""
+        """(the agent's own secrets, none for an untrusted event; what the hub uses for it: keys of its providers, its signing secret)."""
         sources = self.hub.secrets
         providers = {provider.key for provider in self.config.providers.values()} if agent.runner in _ASKS_MODELS else set[str]()
-        keys = {name: value for name in agent.secrets if name in providers and (value := sources.get(name))}
-        own = [name for name in agent.secrets if name not in providers]
+        used = [name for name in agent.secrets if name in providers] + ([agent.signing_secret] if agent.signing_secret else [])
+        keys = {name: value for name in used if (value := sources.get(name))}
+        own = [name for name in agent.secrets if name not in used]
         if own and not self.trusted:
             self.run.warnings += ("untrusted event: it got no secrets",)
             return {}, keys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -47,6 +46,6 @@ def _from_file(name: str, path: str) -> str | None:
         text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PotatoError("secret-unreadable", f"{name}_FILE cannot be read: {type(error).__name__}.") from None
-    if len(data) > MAX_BYTES or os.sep * 2 in name:
+    if len(data) > MAX_BYTES:
         raise PotatoError("secret-unreadable", f"{name}_FILE has more than {MAX_BYTES:,} bytes.")
     return text.rstrip("\r\n") or None

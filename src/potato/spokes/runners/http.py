@@ -40,9 +40,9 @@ class HttpRunner:
     async def run(self, request: Request) -> Report:
         """One request, one answer."""
         agent = request.agent
-        key = request.secrets.get(agent.signing_secret or "")
+        key = request.keys.get(agent.signing_secret or "")
         if not key:
-            return Report(failure=f"it cannot be asked: {agent.signing_secret} is not set, or the event is untrusted", trouble="auth")
+            return Report(failure=f"it cannot be asked: {agent.signing_secret}, which signs requests, is not set", trouble="auth")
         body = json.dumps(request.as_json(), ensure_ascii=False).encode()
         try:
             async with asyncio.timeout(agent.timeout_s):

@@ -141,7 +141,7 @@ async def test_nobody_there(tmp_path: Path, remote: Remote) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1"]
+    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1"]
 )
 async def test_addresses_that_are_not_public_are_refused(host: str, tmp_path: Path, remote: Remote) -> None:
     report = await ask(tmp_path, remote, host=host, internal=False)
@@ -150,7 +150,7 @@ async def test_addresses_that_are_not_public_are_refused(host: str, tmp_path: Pa
 
 
 async def test_the_address_is_asked_for_once_and_kept(tmp_path: Path, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DNS rebinding: a second answer, which might be another, is never asked for. (Here the loopback plays the public internet.)"""
+    """DNS rebinding: a second answer, which might be another, is never asked for; here the loopback plays the public internet."""
     answers = iter(["127.0.0.1"])
     real = socket.getaddrinfo
 

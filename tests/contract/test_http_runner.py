@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -38,8 +39,9 @@ class Remote:
     asked: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
 
-@pytest.fixture
-def remote() -> Iterator[Remote]:
+@contextlib.contextmanager
+def remote_server() -> Iterator[Remote]:
+    """One until the end of the block."""
     known = Remote()
 
     class Handler(BaseHTTPRequestHandler):
@@ -66,10 +68,18 @@ def remote() -> Iterator[Remote]:
     known.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield known
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield known
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def remote() -> Iterator[Remote]:
+    with remote_server() as running:
+        yield running
 
 
 async def ask(

@@ -21,6 +21,14 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """An account by its name, which may change hands, and its number, which may not; the number is absent where the payload has none."""
+
+    login: str
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One delivery, normalised. Every string in it was chosen by a stranger.
 
@@ -30,7 +38,7 @@ class Event:
     pull request, `ci_run_id` the id of the workflow run; all may be absent. `occurred_at` is when the forge says that the
     subject was last changed, `was_open` whether it was open then, and `identity` is equal for
     two deliveries of the same happening (see `potato.forges.github.identity`). `tracks` are keys of what it is about, by which the
-    run that caused it is found (see `potato.core.lineage`).
+    run that caused it is found (see `potato.core.lineage`). `people` are who caused it and who wrote what it carries.
     """
 
     event: str
@@ -48,6 +56,7 @@ class Event:
     was_open: bool = False
     identity: tuple[str, ...] | None = None
     tracks: tuple[Track, ...] = ()
+    people: tuple[Person, ...] = ()
 
     @property
     def number(self) -> int | None:

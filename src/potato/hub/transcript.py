@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from potato.core.secret_scan import leaked, masked
 from potato.core.text import printable
+from potato.errors import PotatoError
 from potato.ports import TranscriptEvent
 from potato.ports.session import EventKind
 
@@ -59,7 +60,7 @@ class Transcript:
         shown = masked(text, self._secrets)
         if self._secrets and shown == text and leaked([self._tail + text[: MAX_CHARACTERS * 2]], self._secrets):
             shown = "(withheld: with what stands before, it holds a secret)"
-        self._tail = (self._tail + text)[-_TAIL:]
+        self._tail = (self._tail + shown)[-_TAIL:] if shown == text else ""
         cut = shown if len(shown) <= MAX_CHARACTERS else shown[:MAX_CHARACTERS] + f"… ({len(shown) - MAX_CHARACTERS:,} more characters)"
         return "\n".join(printable(line, MAX_CHARACTERS + 100) for line in cut.split("\n"))
 
@@ -74,10 +75,14 @@ class Transcript:
         await self.flush()
 
     async def flush(self) -> None:
-        """Keep what waits. A database that refuses loses the transcript, never the run."""
+        """Keep what waits; what a database refuses waits on. At the end that is lost, and never the run."""
         events, self._waiting = self._waiting, []
-        if events:
+        if not events:
+            return
+        try:
             await self._hub.durable.commit(lambda: self._hub.store.add_transcript(events))
+        except PotatoError:
+            self._waiting = events + self._waiting
 
     async def close(self) -> None:
         """Keep the rest."""

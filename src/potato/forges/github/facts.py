@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-from potato.core.event import Event, Facts
+from potato.core.event import Event, Facts, Person
 from potato.core.foreign import as_list, as_object
 from potato.core.text import printable
 from potato.core.value import UNKNOWN, Partial, Value
@@ -100,7 +100,7 @@ class FactFetcher:
         return {name: value for name, value in known.items() if event.fields.get(name) is UNKNOWN}
 
     async def _trusted(self, event: Event) -> dict[str, Value]:
-        """Same repository by numeric ids, and an actor who may write, both as the API says now."""
+        """Same repository by numeric ids, caused and written by people who may write to it, all as the API says now."""
         if event.repository is None:
             return {"trusted": False}
         if event.event in _BY_WRITERS_ONLY:
@@ -110,8 +110,19 @@ class FactFetcher:
             return {"trusted": False}
         if event.actor is None:
             return {"trusted": False}
-        told = await self._client.find(f"/repos/{event.repository}/collaborators/{quote(event.actor, safe='')}/permission")
-        return {"trusted": told is not None and str(told.get("permission")) in _WRITERS}
+        for person in event.people:
+            if not await self._may_write(event.repository, person):
+                return {"trusted": False}
+        return {"trusted": True}
+
+    async def _may_write(self, repository: str, person: Person) -> bool:
+        """GitHub is asked by a name; that it answers about the account of the payload, its number shows."""
+        if not person.login:
+            return False
+        told = as_object(await self._client.find(f"/repos/{repository}/collaborators/{quote(person.login, safe='')}/permission"))
+        number = as_object(told.get("user")).get("id")
+        same = person.id is None or number is None or number == person.id
+        return same and str(told.get("permission")) in _WRITERS
 
     async def _paths(self, event: Event) -> dict[str, Value]:
         paths, complete = await self.files_and_completeness(event)

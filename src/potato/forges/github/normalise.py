@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from potato.core.event import Event, Subject
+from potato.core.event import Event, Person, Subject
 from potato.core.strict_json import require_object
 from potato.core.value import UNKNOWN, Partial, Value
 from potato.core.vocabulary import ACTIONS, FREE_ACTION, PULL_REQUEST_EVENTS
@@ -118,7 +118,7 @@ class _Normaliser:
         return Event(self.name, action, repository, self.subject, actor, head_sha, base_sha, default_branch,
                      self.fields, self.ci_run_id, self.changed_lines, _when(self.p.pull_request),
                      about is not None and about.state == "open", identity_of(self.name, self.p),
-                     tracks_of(self.name, self.p, head_sha, self.subject.number if self.subject else None))  # fmt: skip
+                     tracks_of(self.name, self.p, head_sha, self.subject.number if self.subject else None), _people(self.p))  # fmt: skip
 
     def _set(self, **values: Value) -> None:
         self.fields.update({name: value for name, value in values.items() if value is not None})
@@ -305,3 +305,10 @@ def _only_number(part: WorkflowRun | CheckRun | CheckSuite) -> int | None:
 
 def _after(text: str, prefix: str) -> str | None:
     return text.removeprefix(prefix) if text.startswith(prefix) else None
+
+
+def _people(payload: Payload) -> tuple[Person, ...]:
+    """The sender first, then the authors of what the event is about."""
+    texts = (payload.pull_request, payload.issue, payload.comment, payload.review, payload.discussion)
+    users = (payload.sender, *(text.user for text in texts if text is not None))
+    return tuple(dict.fromkeys(Person(user.login or "", user.id) for user in users if user is not None))

@@ -12,7 +12,7 @@ import pytest
 from potato.core import merkle
 from potato.core.canonical import canonical, digest
 from potato.core.run import STATES, TERMINAL, may_become
-from potato.core.secret_scan import leaked
+from potato.core.secret_scan import leaked, masked
 from potato.core.strict_json import parse_object
 from potato.core.text import did_you_mean, printable
 from potato.errors import AuthError, ConfigError, PotatoError, Problem, UsageError
@@ -153,3 +153,19 @@ def test_no_secret_where_there_is_none() -> None:
 def test_errors_cross_processes(error: PotatoError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.exit_code) == (type(error), str(error), error.exit_code)
+
+
+@pytest.mark.parametrize("length", [8, 40, 400])
+def test_a_secret_of_any_length_is_found_and_masked(length: int) -> None:
+    secret = "".join(chr(97 + (n * n + n // 7) % 26) for n in range(length))
+    for form in (secret, secret[::-1], secret.encode().hex(), base64.b64encode(b"x" + secret.encode()).decode(), urllib.parse.quote(secret, safe="")):
+        assert leaked([f"before {form} after"], {"KEY": secret}) == ["KEY"]
+        assert secret not in masked(f"before {form} after", {"KEY": secret})
+    assert leaked(["nothing of it here 0123456789"], {"KEY": secret}) == []
+    assert masked("nothing of it here", {"KEY": secret}) == "nothing of it here"
+    assert masked(f"first {secret} then", {"KEY": secret}) == "first *** then"
+
+
+def test_a_secret_split_over_lines_is_withheld() -> None:
+    told = masked("\n".join(SECRET), {"KEY": SECRET})
+    assert told == "(withheld: it holds the secret KEY)"

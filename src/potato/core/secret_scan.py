@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
+import re2
+
 MIN_LENGTH: Final = 8
 _WINDOW: Final = 12
+_KEPT: Final = 256
+_MOST_IN_ONE: Final = 5_000
+_AUTOMATON_BYTES: Final = 64 << 20
 _ESCAPES: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4}))")
 _NOT_WORD: Final = re.compile(r"[\W_]+")
 
@@ -25,29 +31,42 @@ def leaked(texts: Iterable[str], secrets: Mapping[str, str]) -> list[str]:
     also behind percent-encoding, entities and backslash escapes. Secrets under eight characters are not looked for. It does
     not find compression or encryption.
     """
-    wanted = {name: _windows(secret) for name, secret in secrets.items() if len(secret) >= MIN_LENGTH}
+    wanted = {name: _finder(secret) for name, secret in secrets.items() if len(secret) >= MIN_LENGTH}
     if not wanted:
         return []
     haystacks = _readings("\n".join(texts))
-    return sorted(name for name, windows in wanted.items() if any(window in hay for hay in haystacks for window in windows))
+    return sorted(name for name, holds in wanted.items() if any(holds(hay) for hay in haystacks))
 
 
 def masked(text: str, secrets: Mapping[str, str]) -> str:
     """The text with each form of each secret replaced; where pieces of one still stand in it, nothing of it."""
     for secret in secrets.values():
-        if secret:
-            for form in sorted(
-                _forms(secret) | {quote(secret, safe=""), *_split(secret)} if len(secret) >= MIN_LENGTH else {secret}, key=len, reverse=True
-            ):
-                if form:
-                    text = text.replace(form, "***")
+        for form in _written(secret):
+            text = text.replace(form, "***")
     names = leaked([text], secrets)
     return f"(withheld: it holds the secret {', '.join(names)})" if names else text
 
 
-def _split(secret: str) -> set[str]:
-    """As JSON and as Python write it."""
-    return {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+@functools.lru_cache(maxsize=_KEPT)
+def _written(secret: str) -> tuple[str, ...]:
+    """Its forms, also as JSON and as Python write it, the longest first; one that is too short to look for is only itself."""
+    if len(secret) < MIN_LENGTH:
+        return (secret,) if secret else ()
+    more = {quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    return tuple(sorted((form for form in _forms(secret) | more if form), key=len, reverse=True))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _finder(secret: str) -> Callable[[str], bool]:
+    """Whether a squeezed text holds a piece of it: one automaton of all pieces, or a look-up at each place where they would be too many."""
+    windows = _windows(secret)
+    if len(windows) <= _MOST_IN_ONE:
+        options = re2.Options()
+        options.max_mem = _AUTOMATON_BYTES
+        pattern = re2.compile("|".join(sorted(windows)), options)  # letters and digits only
+        return lambda text: pattern.search(text) is not None
+    sizes = sorted({len(window) for window in windows})
+    return lambda text: any(text[at : at + size] in windows for size in sizes for at in range(len(text) - size + 1))
 
 
 def _readings(text: str) -> list[str]:

@@ -158,7 +158,13 @@ def test_errors_cross_processes(error: PotatoError) -> None:
 @pytest.mark.parametrize("length", [8, 40, 400])
 def test_a_secret_of_any_length_is_found_and_masked(length: int) -> None:
     secret = "".join(chr(97 + (n * n + n // 7) % 26) for n in range(length))
-    for form in (secret, secret[::-1], secret.encode().hex(), base64.b64encode(b"x" + secret.encode()).decode(), urllib.parse.quote(secret, safe="")):
+    for form in (
+        secret,
+        secret[::-1],
+        secret.encode().hex(),
+        base64.b64encode(b"x" + secret.encode()).decode(),
+        urllib.parse.quote(secret, safe=""),
+    ):
         assert leaked([f"before {form} after"], {"KEY": secret}) == ["KEY"]
         assert secret not in masked(f"before {form} after", {"KEY": secret})
     assert leaked(["nothing of it here 0123456789"], {"KEY": secret}) == []

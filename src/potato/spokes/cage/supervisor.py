@@ -267,7 +267,8 @@ git config core.symlinks true
 git config advice.detachedHead false
 git config user.name agent
 git config user.email agent@potato.invalid
-mkdir -p .git/objects/pack
+mkdir -p .git/objects/pack .git/info
+echo '* -text -eol -ident -filter -working-tree-encoding' > .git/info/attributes
 git index-pack --stdin > /dev/null
 echo "$1" > .git/shallow
 git checkout -q --detach "$1" --

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -76,12 +76,14 @@ def running(argv: list[Any], port: int, folder: Path, env: dict[str, str] | None
 
 
 @contextlib.contextmanager
-def potato(folder: Path, database: str, *more: str, config: str = CONFIG) -> Iterator[tuple[int, int]]:
-    """Our hub; gives (process id, port)."""
+def potato(
+    folder: Path, database: str, *more: str, config: str = CONFIG, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, int]]:
+    """Our hub; gives (process id, port). `env` is added to its environment."""
     port = free_port()
     (folder / "orchestrator.yml").write_text(config, encoding="utf-8")
     argv = [Path(sys.executable).with_name("potato"), "serve", "--port", port, "--database", database, *more]
-    with running(argv, port, folder, {"POTATO_WEBHOOK_SECRET": SECRET, "POTATO_API_TOKEN": "t"}) as pid:
+    with running(argv, port, folder, {"POTATO_WEBHOOK_SECRET": SECRET, "POTATO_API_TOKEN": "t", **(env or {})}) as pid:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
             assert answer.status == HTTPStatus.OK
         yield pid, port

@@ -145,6 +145,9 @@ def test_rules_and_configs_on_the_page_load(path: Path, tmp_path: Path) -> None:
         assert check(parse(rule.strip())) == [], rule
     for title, config in blocks(path, "yaml"):
         (tmp_path / (title or "orchestrator.yml")).write_text(config)
+        for prompt in re.findall(r"ref: (\S+\.md)", config):  # the page tells what stands in it
+            (tmp_path / prompt).parent.mkdir(exist_ok=True)
+            (tmp_path / prompt).write_text("Review the tests.\n")
         loaded = load_config(str(tmp_path / (title or "orchestrator.yml")))
         assert loaded.problems == [], config
 

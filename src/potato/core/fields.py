@@ -41,7 +41,7 @@ _FIELDS = (
     Field("repository", "string", ANY, "`owner/name`"),
     Field("owner", "string", ANY, "user or organisation that owns the repository"),
     Field("actor", "string", ANY, "login of whoever caused the event (GitHub's `sender`)"),
-    Field("trusted", "bool", ANY, "same repository and, on GitHub, an actor who may write to it", "trusted"),
+    Field("trusted", "bool", ANY, "same repository and, on GitHub, caused and written by accounts that may write to it", "trusted"),
     Field("number", "int", _SUBJECTS | _CI, "number of the pull request, issue or discussion"),
     Field("title", "string", _SUBJECTS | {"release", "milestone"}, "title of the subject"),
     Field("body", "string", _SUBJECTS | _COMMENTS | {"release"}, "text of the comment, else of the subject"),

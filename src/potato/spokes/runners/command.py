@@ -60,13 +60,14 @@ class CommandRunner:
         except (OSError, ValueError) as error:
             return Report(failure=f"it cannot be started: {error.strerror if isinstance(error, OSError) else error}")
         log = printable_log(ended.log, request.secrets)
-        trouble = "timeout" if ended.timed_out else None
+        usage = pass_.models.meter.usage()
         if ended.failure is None:
             try:
-                return replace(report_from(bytes(output)), log=log, changes=ended.changes)
+                report = report_from(bytes(output))
+                return replace(report, log=log, changes=ended.changes, usage=usage or report.usage)
             except PotatoError as error:
-                return Report(failure=f"its output is no report: {error.message}", log=log)
-        return Report(failure=ended.failure, log=log, trouble=trouble)
+                return Report(failure=f"its output is no report: {error.message}", log=log, usage=usage)
+        return Report(failure=ended.failure, log=log, usage=usage, trouble="timeout" if ended.timed_out else pass_.models.trouble)
 
 
 def own_files(folder: str, argv: Sequence[str]) -> list[str]:

@@ -57,12 +57,30 @@ async def test_e03_e04_who_may_only_read_is_not_trusted_whatever_the_payload_say
     """A label by somebody without rights on a pull request of the owner's; associations and commit authors count for nothing."""
     pull = github.pull_request("A change", {"src/a.py": "x\n"})
     forge = GitHubForge(GitHubClient(TOKEN, url=f"http://{github.url}"))
-    for login, trusted in (("mallory", False), ("alice", True)):
-        payload = github.event(pull, "labeled") | {"label": {"name": "codex:route"}, "sender": {"login": login, "id": 1, "type": "User"}}
+    numbers = {login: github.call("GET", f"/users/{login}")["id"] for login in ("alice", "mallory")}
+    for login, number, trusted in (("mallory", "mallory", False), ("alice", "alice", True), ("alice", "mallory", False)):
+        sender = {"login": login, "id": numbers[number], "type": "User"}
+        payload = github.event(pull, "labeled") | {"label": {"name": "codex:route"}, "sender": sender}
         payload["pull_request"] |= {"author_association": "OWNER", "labels": [{"name": "codex:route"}]}
         event = normalise("pull_request", json.dumps(payload).encode(), what="it")
         assert event.actor == login
         assert (await forge.fetch_facts(event, NEEDS)).fields == {"trusted": trusted}
+    await forge.close()
+
+
+@pytest.mark.parametrize("key", ["issue", "comment", "both"])
+async def test_what_an_outsider_wrote_stays_untrusted_whoever_labels_it_or_answers(key: str, github: GitHub) -> None:
+    """A maintainer's label or comment does not vouch for the text that it stands on."""
+    forge = GitHubForge(GitHubClient(TOKEN, url=f"http://{github.url}"))
+    people = {login: {"login": login, "id": github.call("GET", f"/users/{login}")["id"], "type": "User"} for login in ("alice", "mallory")}
+    repository = github.call("GET", f"/repos/{github.repository}")
+    for author, trusted in (("alice", True), ("mallory", False)):
+        issue = {"number": 1, "title": "t", "state": "open", "user": people["alice" if key == "comment" else author]}
+        payload: dict[str, Any] = {"action": "labeled", "issue": issue, "repository": repository, "sender": people["alice"]}
+        if key != "issue":
+            payload |= {"action": "created", "comment": {"id": 5, "body": "b", "user": people[author]}}
+        event = normalise("issue_comment" if key != "issue" else "issues", json.dumps(payload).encode(), what="it")
+        assert (await forge.fetch_facts(event, NEEDS)).fields["trusted"] is trusted
     await forge.close()
 
 

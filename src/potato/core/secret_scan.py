@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
-import re2
-
 MIN_LENGTH: Final = 8
 _WINDOW: Final = 12
 _KEPT: Final = 256
@@ -61,6 +59,8 @@ def _finder(secret: str) -> Callable[[str], bool]:
     """Whether a squeezed text holds a piece of it: one automaton of all pieces, or a look-up at each place where they would be too many."""
     windows = _windows(secret)
     if len(windows) <= _MOST_IN_ONE:
+        import re2
+
         options = re2.Options()
         options.max_mem = _AUTOMATON_BYTES
         pattern = re2.compile("|".join(sorted(windows)), options)  # letters and digits only

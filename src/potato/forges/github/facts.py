@@ -110,7 +110,8 @@ class FactFetcher:
             return {"trusted": False}
         if event.actor is None:
             return {"trusted": False}
-        for person in event.people:
+        named = {person.login for person in event.people}
+        for person in (*event.people, *(() if event.actor in named else (Person(event.actor),))):
             if not await self._may_write(event.repository, person):
                 return {"trusted": False}
         return {"trusted": True}

@@ -29,10 +29,15 @@ import signal
 import socket
 import stat
 import struct
-import subprocess
 import sys
 import time
-from typing import Any
+
+TYPE_CHECKING = False  # typing and subprocess take longer to import than the rest together
+if TYPE_CHECKING:
+    from typing import Any
+
+    Spec = dict[str, Any]
+    Stamp = tuple[int, int, int, int]
 
 DONE = 0
 EXITED = 1
@@ -59,9 +64,6 @@ EXIT_GRACE_S = 0.3
 LOOK_S = 0.25
 CANNOT_EXECUTE = 127
 WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-
-Spec = dict[str, Any]
-Stamp = tuple[int, int, int, int]
 
 
 def prctl(option: int, value: int) -> None:
@@ -246,14 +248,20 @@ def serve_gate(gate_fd: int, port: int) -> None:
 
 def lay_out(spec: Spec) -> None:
     """Check the commit out, within a cage of its own: what stands in a repository is as hostile as an agent. Raises `OSError`."""
+    import subprocess  # it is loaded by now
+
     cage = spec["cage"]
     source = cage["source"]
     refusals = filter_fd(cage)
     script = [*cage["argv"], "--seccomp", str(refusals), *cage["bind"], "--", "/bin/sh", "-c", _CHECK_OUT, "sh", source["commit"]]
-    done = subprocess.run(  # noqa: S603 - ours
-        script, env={}, stdin=source["pack_fd"], pass_fds=(refusals,), capture_output=True, timeout=source["timeout_s"], check=False
-    )
-    os.close(refusals)
+    try:
+        done = subprocess.run(  # noqa: S603 - ours
+            script, env={}, stdin=source["pack_fd"], pass_fds=(refusals,), capture_output=True, timeout=source["timeout_s"], check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError(0, f"the commit was not checked out within {source['timeout_s']:g} s") from None
+    finally:
+        os.close(refusals)
     if done.returncode:
         raise OSError(0, f"the commit cannot be checked out: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
 
@@ -468,8 +476,8 @@ def supervise(spec: Spec, status_fd: int) -> int:
     cage = spec.get("cage")
     try:
         before = locked_up(spec) if cage else {}
-    except (OSError, subprocess.SubprocessError) as error:
-        say(status_fd, {"error": f"no cage: {error.strerror if isinstance(error, OSError) else type(error).__name__}"})
+    except OSError as error:
+        say(status_fd, {"error": f"no cage: {error.strerror}"})
         return NOT_STARTED
     main = spawn(spec, status_fd)
     exit_code, ending = watch(main, spec, parent)
@@ -489,9 +497,11 @@ def supervise(spec: Spec, status_fd: int) -> int:
 
 
 def locked_up(spec: Spec) -> dict[str, Stamp]:
-    """Go into the cage, and lay the workspace out; what stands in it then. Raises `OSError` and `subprocess.SubprocessError`."""
+    """Go into the cage, and lay the workspace out; what stands in it then. Raises `OSError`."""
     cage = spec["cage"]
     source = cage["source"]
+    if source:
+        import subprocess  # noqa: F401  # pyright: ignore[reportUnusedImport] - while we can still read it
     for fd in (cage["gate_fd"], *([source["pack_fd"], source["changes_fd"]] if source else [])):
         os.set_inheritable(fd, False)
     isolate(cage)

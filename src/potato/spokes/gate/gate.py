@@ -8,7 +8,7 @@ import hmac
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from typing import Any, Final, cast
 
 from potato.core.canonical import canonical
@@ -32,6 +32,7 @@ class Gate:
     def __init__(self) -> None:
         self._tools: App | None = None
         self._tools_running: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
 
     def admit(self, request: Request) -> Pass:
         """A pass for one run."""
@@ -39,14 +40,13 @@ class Gate:
 
     async def tools(self) -> App:
         """The MCP server."""
-        if self._tools is None or self._tools_running is None or self._tools_running.done():
-            from potato.spokes.gate.tools import make_tools
-
-            self._tools, running = make_tools()
-            started = asyncio.Event()
-            self._tools_running = asyncio.create_task(running(started))
-            await started.wait()
-        return self._tools
+        async with self._starting:
+            if self._tools is None or self._tools_running is None or self._tools_running.done():
+                self._tools, running = (await asyncio.to_thread(_load_tools))()
+                started = asyncio.Event()
+                self._tools_running = asyncio.create_task(running(started))
+                await started.wait()
+            return self._tools
 
     async def close(self) -> None:
         """End what was started."""
@@ -54,6 +54,13 @@ class Gate:
             self._tools_running.cancel()
             await asyncio.gather(self._tools_running, return_exceptions=True)
             self._tools_running = None
+
+
+def _load_tools() -> Callable[[], tuple[App, Callable[[asyncio.Event], Coroutine[Any, Any, None]]]]:
+    """In a thread: it takes most of a second, for which the hub would stand still."""
+    from potato.spokes.gate.tools import make_tools
+
+    return make_tools
 
 
 class Pass:

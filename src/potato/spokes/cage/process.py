@@ -25,6 +25,7 @@ from potato.spokes.cage.cgroups import Groups, make_groups
 _DEADLINE_GRACE_S: Final = 10.0
 _ASK_S: Final = 6.0
 _PIPE_GRACE_S: Final = 2.0
+_FAREWELL_S: Final = 0.5
 _CHECK_OUT_S: Final = 120.0
 _SUPERVISOR: Final = os.path.join(os.path.dirname(__file__), "supervisor.py")
 _LOG_BYTES: Final = 64 * 1024
@@ -213,21 +214,32 @@ async def _attended(what: Launch, process: asyncio.subprocess.Process, talk: Tal
 
 
 async def _talk(process: asyncio.subprocess.Process, talk: Talk) -> None:
-    """Talk with it; one that may not go on is asked to end."""
+    """Talk with it. One that may not go on is ended, and so, as done, is one that stays after the talk."""
     assert process.stdin is not None  # noqa: S101 - opened as pipes
     assert process.stdout is not None  # noqa: S101
+    ending = signal.SIGUSR1
     try:
         await talk(process.stdin, process.stdout)
     except (BrokenPipeError, ConnectionResetError):
         return
     except OutputError:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+        ending = signal.SIGTERM
         raise
     finally:
         process.stdin.close()
-        while await process.stdout.read(_READ):  # whatever still comes goes nowhere
-            pass
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S if ending == signal.SIGUSR1 else 0):
+                await _drained(process.stdout)
+        with contextlib.suppress(ProcessLookupError):
+            if not process.stdout.at_eof():
+                process.send_signal(ending)
+        await _drained(process.stdout)
+
+
+async def _drained(stdout: asyncio.StreamReader) -> None:
+    """Whatever still comes goes nowhere."""
+    while await stdout.read(_READ):
+        pass
 
 
 async def _open_gate(gate: socket.socket, serve: Serve) -> None:

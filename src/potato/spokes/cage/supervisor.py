@@ -5,7 +5,7 @@ usage: supervisor.py STATUS_FD SPEC_FD
 SPEC_FD holds one JSON object (see `potato.spokes.cage.spec`): the argv, its environment and folder, and how it is locked up.
 
 Every process that the agent starts, daemons included, becomes a child of this one (a subreaper). When
-the agent ends, times out or is cancelled (SIGTERM, or the death of the parent), all of them are killed. The
+the agent ends, times out, is cancelled (SIGTERM, or the death of the parent) or is done with (SIGUSR1), all of them are killed. The
 verdict is the exit code, which only the kernel can tell: one of the constants below. STATUS_FD gets a line of JSON with
 the words to it, {"exit", "left", "error"}; an agent that finds a way to write there changes the words and nothing else.
 
@@ -63,7 +63,7 @@ TERM_GRACE_S = 2.0
 EXIT_GRACE_S = 0.3
 LOOK_S = 0.25
 CANNOT_EXECUTE = 127
-WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 
 
 def prctl(option: int, value: int) -> None:
@@ -535,7 +535,8 @@ def watch(main: int, spec: Spec, parent: int) -> tuple[int | None, int | None]:
         got = signal.sigtimedwait(WATCHED, max(0.0, min(until - time.monotonic(), patience)))
         orphaned = os.getppid() != parent
         if ending is None and (orphaned or (got is not None and got.si_signo != signal.SIGCHLD)):
-            verdict, ending = CANCELLED, time.monotonic() + (0 if orphaned else TERM_GRACE_S)
+            done = not orphaned and got is not None and got.si_signo == signal.SIGUSR1
+            verdict, ending = DONE if done else CANCELLED, time.monotonic() + (0 if orphaned else TERM_GRACE_S)
             send([-main], signal.SIGTERM)
 
 

@@ -9,20 +9,28 @@ Source: https://agentclientprotocol.com
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from typing import Any, Final
 
 from potato import __version__
+from potato.core.foreign import as_object
 from potato.ports import Report, Request
+from potato.ports.session import EventKind
 from potato.spokes.cage import spec
+from potato.spokes.cage.process import OutputError
 from potato.spokes.cage.sandbox import Sandbox
 from potato.spokes.gate import Gate, Pass
-from potato.spokes.runners.coding import SERVER, Coding, Outcome, Program, prompt_of, short
+from potato.spokes.runners.coding import SERVER, Coding, Outcome, Program, lines, prompt_of, short
 from potato.spokes.runners.command import own_files
 
 _DONE: Final = frozenset({"end_turn"})
 _MODES: Final = ("bypassPermissions", "full-access", "yolo", "auto", "build", "code")
 """Modes in which agents do not wait for anybody; the first that there is, is chosen."""
+
+_MOST_MESSAGES: Final = 200_000
+_MOST_UNREAD: Final = 64
+_LONGEST_TEXT: Final = 1 << 20
 
 
 class AcpRunner:
@@ -61,9 +69,10 @@ async def _converse(
 ) -> None:
     import acp
     from acp.schema import ClientCapabilities, FileSystemCapabilities, HttpHeader, HttpMcpServer, Implementation
+    from pydantic import ValidationError
 
-    client = _Client(request)
-    connection = acp.connect_to_agent(client, stdin, stdout)
+    client, transport = _Client(request), _Transport(stdin, stdout)
+    connection = acp.connect_to_agent(client, transport)
     try:
         abilities = ClientCapabilities(fs=FileSystemCapabilities(read_text_file=False, write_text_file=False), terminal=False)
         us = Implementation(name="potato", version=__version__)
@@ -88,18 +97,88 @@ async def _converse(
     except acp.RequestError as error:
         outcome.error = short(str(error))
     except ConnectionError:
-        outcome.error = "it ended the conversation"
+        outcome.error = transport.problem or "it ended the conversation"
+    except ValidationError as error:
+        outcome.error = f"its answer is none of the protocol: {short(str(error.errors()[0].get('msg', '')))}"
     finally:
         await connection.close()
         stdin.close()
 
 
+class _Transport:
+    """Messages as lines. What is none is left out: the library would write each to the hub's log, and bounds nothing.
+
+    `problem` is why it was cut, if it was.
+    """
+
+    def __init__(self, stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader) -> None:
+        self._stdin = stdin
+        self._lines = lines(stdout)
+        self._messages = self._sending = 0
+        self.problem: str | None = None
+
+    async def receive(self) -> dict[str, Any] | None:
+        """The next; nothing at the end."""
+        try:
+            async for line in self._lines:
+                self._messages += 1
+                if self._messages > _MOST_MESSAGES:
+                    self.problem = f"it wrote more than {_MOST_MESSAGES:,} messages"
+                    return None
+                await asyncio.sleep(0)  # what came before is worked on first
+                message = _message(line)
+                if message is not None:
+                    return message
+        except OutputError as error:
+            self.problem = str(error)
+        return None
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """To the agent; one that asks without reading the answers gets no more of them."""
+        if self._sending >= _MOST_UNREAD:
+            return
+        self._sending += 1
+        try:
+            self._stdin.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            await self._stdin.drain()
+        finally:
+            self._sending -= 1
+
+    async def close(self) -> None:
+        """The process ends it."""
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """A message that the library can take: an answer, a request, or news of the session."""
+    from acp.schema import SessionNotification
+    from pydantic import ValidationError
+
+    try:
+        told = as_object(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+    method, number = told.get("method"), told.get("id")
+    if "id" in told and type(number) not in (int, str):
+        return None
+    if method is None:
+        return dict(told) if type(number) is int else None
+    if "id" in told or type(method) is not str:
+        return dict(told) if type(method) is str else None
+    try:
+        SessionNotification.model_validate(told.get("params"))
+    except (ValidationError, RecursionError):
+        return None
+    return dict(told) if method == "session/update" else None
+
+
 class _Client:
-    """The hub's side of the conversation."""
+    """The hub's side of the conversation. What comes in pieces is told when something else comes."""
 
     def __init__(self, request: Request) -> None:
         self._tell = request.session.tell
-        self._message: list[str] = []
+        self._pieces: list[str] = []
+        self._kind: EventKind = "message"
+        self._size = 0
         self.last = ""
 
     def on_connect(self, conn: Any) -> None:  # noqa: ANN401 - the library's face
@@ -118,9 +197,9 @@ class _Client:
         """Into the transcript; a message comes in pieces."""
         match update.session_update:
             case "agent_message_chunk":
-                self._message.append(str(getattr(update.content, "text", "")))
+                self._piece("message", str(getattr(update.content, "text", "")))
             case "agent_thought_chunk":
-                self._tell("reasoning", str(getattr(update.content, "text", "")))
+                self._piece("reasoning", str(getattr(update.content, "text", "")))
             case "tool_call":
                 self.flush()
                 if not str(update.title).startswith((SERVER, f"mcp__{SERVER}")):
@@ -128,13 +207,22 @@ class _Client:
             case _:
                 pass
 
+    def _piece(self, kind: EventKind, text: str) -> None:
+        if kind != self._kind:
+            self.flush()
+            self._kind = kind
+        self._size += len(text)
+        if self._size <= _LONGEST_TEXT:
+            self._pieces.append(text)
+
     def flush(self) -> None:
-        """A message is whole."""
-        text = "".join(self._message)
-        self._message.clear()
+        """What came in pieces is whole."""
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
         if text.strip():
-            self.last = text
-            self._tell("message", text)
+            self.last = text if self._kind == "message" else self.last
+            self._tell(self._kind, text)
 
     async def _none(self, *_arguments: Any, **_more: Any) -> Any:  # noqa: ANN401 - the library's face
         """Files and terminals are the agent's own, within its cage."""

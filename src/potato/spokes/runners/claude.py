@@ -19,7 +19,7 @@ from potato.ports import Report, Request
 from potato.spokes.cage import spec
 from potato.spokes.cage.sandbox import Sandbox
 from potato.spokes.gate import Gate, Pass
-from potato.spokes.runners.coding import BINARIES, SERVER, Coding, Outcome, Program, binary, lines, missing, prompt_of, short
+from potato.spokes.runners.coding import BINARIES, SERVER, Coding, Outcome, Program, binary, lines, missing, mount, prompt_of, say, short
 
 _READS: Final = ("Read", "Grep", "Glob")
 _CHANGES: Final = (*_READS, "Edit", "Write", "Bash")
@@ -49,12 +49,10 @@ class ClaudeRunner:
                 "--tools", ",".join(own), "--no-session-persistence", "--permission-mode", "dontAsk",
                 *(("--model", request.agent.model) if request.agent.model else ()),
             ]  # fmt: skip
-            return Program(argv, _environment(request, admitted, url), [spec.Mount(folder, BINARIES)])
+            return Program(argv, _environment(request, admitted, url), [mount(request, folder, name)])
 
         async def read(stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader, outcome: Outcome) -> None:
-            stdin.write(prompt_of(request, spec.WORKSPACE).encode())
-            await stdin.drain()
-            stdin.close()
+            await say(stdin, prompt_of(request, spec.WORKSPACE))
             ours: set[str] = set()
             async for line in lines(stdout):
                 _event(request, line, outcome, ours)

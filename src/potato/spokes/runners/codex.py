@@ -19,7 +19,7 @@ from potato.ports import Report, Request
 from potato.spokes.cage import spec
 from potato.spokes.cage.sandbox import Sandbox
 from potato.spokes.gate import Gate, Pass
-from potato.spokes.runners.coding import BINARIES, SERVER, Coding, Outcome, Program, binary, lines, missing, prompt_of, short
+from potato.spokes.runners.coding import BINARIES, SERVER, Coding, Outcome, Program, binary, lines, missing, mount, prompt_of, say, short
 
 _TOKEN: Final = "POTATO_RUN_TOKEN"  # noqa: S105 - the variable's name
 
@@ -42,11 +42,11 @@ class CodexRunner:
             there = BINARIES if caged else folder
             argv = [os.path.join(there, name), "exec", "--json", "--skip-git-repo-check", "--ephemeral", "-C", working]
             argv += ["--dangerously-bypass-approvals-and-sandbox"] if caged else ["--sandbox", "workspace-write"]
-            argv += ["--ignore-user-config", "--ignore-rules", *settings(request, url), prompt_of(request, working)]
-            return Program(argv, {_TOKEN: admitted.token}, [spec.Mount(folder, BINARIES)])
+            argv += ["--ignore-user-config", "--ignore-rules", *settings(request, url), "-"]
+            return Program(argv, {_TOKEN: admitted.token}, [mount(request, folder, name)])
 
         async def read(stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader, outcome: Outcome) -> None:
-            stdin.close()
+            await say(stdin, prompt_of(request, spec.WORKSPACE))
             async for line in lines(stdout):
                 _event(request, line, outcome)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -130,6 +131,14 @@ def prompt_of(request: Request, folder: str) -> str:
     return compose(request.agent.prompt, request.event, names, folder if request.source else None)
 
 
+async def say(stdin: asyncio.StreamWriter, text: str) -> None:
+    """All of it; an agent that ends before it has read it all is told by how it ends."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stdin.write(text.encode())
+        await stdin.drain()
+    stdin.close()
+
+
 async def lines(stdout: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """Line by line. Raises `OutputError` for a line or a whole that is too long."""
     rest, total = b"", 0
@@ -160,6 +169,14 @@ def binary(module: str, *path: str, command: Sequence[str], name: str) -> tuple[
             return os.path.dirname(inside), os.path.basename(inside)
     found = shutil.which(name)
     return (os.path.dirname(os.path.realpath(found)), os.path.basename(os.path.realpath(found))) if found else None
+
+
+def mount(request: Request, folder: str, name: str) -> spec.Mount:
+    """Where its cage has the binary: with its folder, for what lies beside it, unless the agent's config lies there too."""
+    config = os.path.realpath(request.agent.folder)
+    if os.path.commonpath([folder, config]) == folder:
+        return spec.Mount(os.path.join(folder, name), os.path.join(BINARIES, name))
+    return spec.Mount(folder, BINARIES)
 
 
 def missing(name: str, extra: str) -> Report:

@@ -29,6 +29,7 @@ _MODES: Final = ("bypassPermissions", "full-access", "yolo", "auto", "build", "c
 """Modes in which agents do not wait for anybody; the first that there is, is chosen."""
 
 _MOST_MESSAGES: Final = 200_000
+_MOST_REQUESTS: Final = 2_000
 _MOST_UNREAD: Final = 64
 _LONGEST_TEXT: Final = 1 << 20
 
@@ -114,7 +115,7 @@ class _Transport:
     def __init__(self, stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader) -> None:
         self._stdin = stdin
         self._lines = lines(stdout)
-        self._messages = self._sending = 0
+        self._messages = self._requests = self._sending = 0
         self.problem: str | None = None
 
     async def receive(self) -> dict[str, Any] | None:
@@ -127,8 +128,13 @@ class _Transport:
                     return None
                 await asyncio.sleep(0)  # what came before is worked on first
                 message = _message(line)
-                if message is not None:
-                    return message
+                if message is None:
+                    continue
+                self._requests += "method" in message and "id" in message
+                if self._requests > _MOST_REQUESTS:
+                    self.problem = f"it asked for more than {_MOST_REQUESTS:,} things"
+                    return None
+                return message
         except OutputError as error:
             self.problem = str(error)
         return None

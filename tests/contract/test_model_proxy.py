@@ -155,6 +155,18 @@ async def test_money_is_limited_by_prices(tmp_path: Path, models: Models) -> Non
         assert "the model 'big' has no price" in told.text
 
 
+@EACH
+async def test_no_answer_costs_more_than_its_price_says(api: str, tmp_path: Path, models: Models) -> None:
+    """Many answers at once, dearer tiers, or a limit under its older name."""
+    path, body = QUESTIONS[api]
+    more = {"n": 50, "service_tier": "priority", "speed": "fast"} | ({"max_tokens": 10**6} if api == "chat" else {})
+    async for _, opened in client(asking(tmp_path, models, allowance=Limit(tokens=2000))):
+        assert (await opened.post(path, json={**body, **more})).status_code == 200
+        asked = models.asked[-1].body
+        assert not {"n", "service_tier", "speed"} & asked.keys()
+        assert [asked[key] <= 2000 for key in ("max_tokens", "max_completion_tokens", "max_output_tokens") if key in asked] == [True]
+
+
 async def test_questions_side_by_side_share_one_budget(tmp_path: Path, models: Models) -> None:
     models.pause_s = 0.02
     path, body = QUESTIONS["responses"]
@@ -245,6 +257,16 @@ async def test_addresses_that_the_provider_would_fetch_are_refused(path: str, mo
         told = await opened.post(path, json={**body, **more})
         assert (told.status_code, models.asked) == (400, [])
         assert "the provider would fetch this one from an address" in told.text
+
+
+async def test_a_question_arrives_as_it_was_asked(tmp_path: Path, models: Models) -> None:
+    """In its order, with half characters; of a key that stands twice the last, which is the one that was looked at."""
+    raw = b'{"zeta": {"b": 1, "a": [1.5, null]}, "input": "half \\ud800 \xf0\x9f\x8d\xa0", "model": "big", "alpha": 1, "model": "small"}'
+    async for _, opened in client(asking(tmp_path, models)):
+        assert (await opened.post("/openai/v1/responses", content=raw)).status_code == 200
+    (asked,) = models.asked
+    assert (list(asked.body), list(asked.body["zeta"]), asked.body["model"]) == (["zeta", "input", "model", "alpha"], ["b", "a"], "small")
+    assert asked.body["input"] == "half \ud800 \N{ROASTED SWEET POTATO}"
 
 
 async def test_pictures_within_the_question_pass(tmp_path: Path, models: Models) -> None:

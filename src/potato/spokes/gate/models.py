@@ -38,6 +38,11 @@ _PATHS: Final = {
 }
 """What may be asked -> the field that limits its answer."""
 
+_LEFT_OUT: Final = (
+    "mcp_servers", "container", "web_search_options", "background", "prompt", "conversation",  # run or kept by the provider
+    "n", "service_tier", "speed", "inference_geo",  # several answers, or dearer ones than their price says
+)  # fmt: skip
+
 _OWN_TOOLS: Final = frozenset({"function", "custom", "namespace", "local_shell", "shell", "apply_patch", "tool_search"})
 _OWN_TOOLS_ANTHROPIC: Final = ("bash_", "text_editor_", "computer_", "memory_")
 _PASSED: Final = frozenset({b"content-type", b"accept", b"openai-beta", b"anthropic-version", b"anthropic-beta"})
@@ -162,8 +167,9 @@ class Models:
                 raise _Refused(
                     403, f"the run's budget is used up: {self.meter.tokens:,} tokens, {self.meter.micros / 1e6:.4f} of its money"
                 )
-            wanted = question.body.get(question.limit, question.body.get("max_tokens"))
-            question.body[question.limit] = min(room, wanted) if type(wanted) is int else room
+            name = "max_tokens" if "max_tokens" in question.body and question.limit not in question.body else question.limit
+            wanted = question.body.get(name)
+            question.body[name] = min(room, wanted) if type(wanted) is int else room
         if question.path == "/v1/chat/completions" and question.body.get("stream"):
             question.body["stream_options"] = {"include_usage": True}
         if self._client is None:
@@ -171,7 +177,9 @@ class Models:
         url = question.provider.url.rstrip("/").removesuffix("/v1") + question.path
         counter = _Counter(question)
         try:
-            async with self._client.stream("POST", url, content=canonical(question.body), headers=headers) as told:
+            async with self._client.stream(
+                "POST", url, content=json.dumps(question.body, separators=(",", ":")).encode(), headers=headers
+            ) as told:
                 if told.status_code >= 400:  # noqa: PLR2004 - HTTP
                     await self._pass_error(question, told, send)
                     return
@@ -264,7 +272,7 @@ async def _pass_on(told: httpx.Response, counter: _Counter, send: Send) -> None:
 
 def _take_ways_out(api: str, body: dict[str, Any]) -> None:
     """Take out tools that the provider itself would run. Raises `_Refused` for what it would fetch."""
-    for key in ("mcp_servers", "container", "web_search_options", "background", "prompt", "conversation"):
+    for key in _LEFT_OUT:
         body.pop(key, None)
     if "tools" in body:
         keep = _is_own if api == "openai" else _is_own_anthropic

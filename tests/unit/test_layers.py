@@ -111,6 +111,12 @@ LOOSER = [
     ("approvals: [{agents: [fixer, scanner], required: 20}]", "2:30 loosens-policy: 'scanner' is a guard of the organisation"),
     ("hub: {url: 'http://me'}", "2:1 not-here: 'hub' belongs to the config that the hub is started with"),
     ("forge: {kind: local}", "2:1 not-here: 'forge' belongs"),
+    ("providers: {openai: {api: openai, url: 'https://evil.example', key: MODEL_KEY}}", "2:1 not-here: 'providers' belongs"),
+    ("cage: {memory: 64GB}", "2:1 not-here: 'cage' belongs"),
+    ("agents: {own: {ref: ./agents/own.md, runner: codex, egress: [evil.example]}}", "'own' wants to reach evil.example"),
+    ("agents: {own: {runner: http, url: 'https://a.example', signing_secret: MODEL_KEY}}", "asks for the secret MODEL_KEY"),
+    ("agents: {own: {runner: http, url: 'http://10.0.0.1', signing_secret: X, internal: true}}", "an address of the hub's own network"),
+    ("agents: {fixer: {paths: ['**']}}", "2:18 loosens-policy: 'fixer' is defined above"),
     ("repositories: {secrets: [MODEL_KEY]}", "2:1 not-here: 'repositories' belongs to the organisation's config"),
 ]
 
@@ -192,11 +198,20 @@ def differs(folder: Path, before: str, after: str) -> list[tuple[str, bool]]:
 
 BASE = "agents:\n  own: {ref: builtin:basic_triage, permissions: [comment]}\nrouting:\n  - {name: one, if: 'event == \"pull_request\" && trusted', run: [own]}\n"
 
+CODER = "agents:\n  coder: {runner: claude, permissions: [comment], paths: [tests/a]}\nrouting:\n  - {name: one, if: 'event == \"push\"', run: [coder]}\n"
+
 GUARDED = BASE.replace("run: [own]", "run: [ci_triage_guard, own]")
 
 CHANGES = [
     (BASE, BASE, []),
     (BASE, BASE.replace("[comment]", "[comment, apply_labels]"), [("own may apply_labels, which it did not before", True)]),
+    (CODER, CODER.replace("[tests/a]", "[tests/a, src/b]"), [("coder may change the paths tests/a src/b, before tests/a", True)]),
+    (CODER.replace("[tests/a]", "[tests/a, src/b]"), CODER, [("coder may change the paths tests/a, before tests/a src/b", False)]),
+    (CODER, CODER.replace(", paths: [tests/a]", ""), [("coder may change the paths of every file, before tests/a", True)]),
+    (CODER, CODER.replace("paths:", "egress: [pypi.org], paths:"), [("coder may reach pypi.org, which it did not before", True)]),
+    (CODER, CODER.replace("paths:", "models: [big], paths:"), [("coder may ask the model big, which it did not before", True)]),
+    (CODER, CODER.replace("paths:", "tools: [Bash], paths:"), [("coder has the tool Bash, which it did not before", True)]),
+    (CODER, CODER.replace("paths:", "sandbox: none, paths:"), [("coder has sandbox: none", True)]),
     (BASE.replace("[comment]", "[comment, apply_labels]"), BASE, [("own no longer may apply_labels", False)]),
     (BASE, BASE + "loops: {depth: 9}\n", [("loops.depth is 9, before 4", True)]),
     (BASE + "budgets: {day: {runs: 5}}\n", BASE, [("budgets.day.runs is none, before 5", True)]),

@@ -125,6 +125,46 @@ async def test_only_the_run_itself_comes_in(headers: dict[str, str], status: int
     assert answer.status_code == status, answer.text
 
 
+HEAD = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"POST /", b"x" * 65536), (HEAD + b"x: ", b"x" * 65536), (HEAD, b"x: y\r\n" * 8192),
+        (HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\nx: ", b"x" * 65536), (HEAD + b"transfer-encoding: chunked\r\n\r\n", b"1;" + b"e" * 65536),
+        (HEAD + b"transfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 8192),
+    ],
+)  # fmt: skip
+async def test_what_never_ends_is_cut(first: bytes, more: bytes, tmp_path: Path) -> None:
+    """Heads, trailers and frames of chunks without end; the next connection is served."""
+    async with served(replace(request(tmp_path), session=Fixtures()), with_token=True) as (_, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(first)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 32 << 20:
+                writer.write(more)
+                await writer.drain()
+                sent += len(more)
+                await asyncio.sleep(0)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        assert sent < 32 << 20
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.post(f"http://127.0.0.1:{port}/nothing")).status_code == 404
+
+
+async def test_who_asks_without_end_is_answered_at_a_pace(tmp_path: Path) -> None:
+    async with served(request(tmp_path), with_token=False) as (_, port), httpx.AsyncClient(trust_env=False) as client:
+        now = asyncio.get_running_loop().time
+        began = now()
+        for _ in range(300):
+            assert (await client.post(f"http://127.0.0.1:{port}/mcp")).status_code == 401
+        assert now() - began >= 0.9
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [(b"", 400), (b"{", 400), (b"[]", 400), (b"null", 400), (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": 5}', 400),

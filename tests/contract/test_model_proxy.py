@@ -121,7 +121,7 @@ async def test_only_what_is_offered_may_be_asked(
 
 async def test_a_question_has_a_size(tmp_path: Path, models: Models) -> None:
     async for _, opened in client(asking(tmp_path, models)):
-        told = await opened.post("/openai/v1/responses", content=b" " * (33 << 20))
+        told = await opened.post("/openai/v1/responses", content=b" " * (17 << 20))
         assert told.status_code == 413
         assert models.asked == []
 

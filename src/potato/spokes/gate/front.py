@@ -13,6 +13,7 @@ from potato.spokes.gate.egress import Egress
 
 MOST_CONNECTIONS: Final = 64
 _CONNECT: Final = b"CONNECT "
+_MOST_HEAD: Final = 256 * 1024
 
 
 class Front:
@@ -43,6 +44,26 @@ class Front:
         await self.egress.close()
 
 
+class _Http(HttpToolsProtocol):
+    """With an end to what is no body: heads, trailers and the frames of chunks, which the parser keeps or reads without one."""
+
+    _beside_bodies = 0
+
+    def data_received(self, data: bytes) -> None:
+        self._beside_bodies += len(data)
+        super().data_received(data)
+        if self._beside_bodies > _MOST_HEAD:
+            self.transport.abort()
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_bodies -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._beside_bodies = 0
+        super().on_message_complete()
+
+
 class _First(asyncio.Protocol):
     """Looks at the first bytes, and hands the connection on."""
 
@@ -71,7 +92,7 @@ class _First(asyncio.Protocol):
         if self._seen.startswith(_CONNECT):
             self._next = self._front.egress.tunnel()
         else:
-            self._next = HttpToolsProtocol(self._front.config, self._front.state, {})
+            self._next = _Http(self._front.config, self._front.state, {})
         self._next.connection_made(self.transport)
         self._next.data_received(self._seen)
         self._seen = b""

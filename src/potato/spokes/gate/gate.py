@@ -23,6 +23,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_EVERY_S: Final = 0.01
+_BURST: Final = 200
+"""After so many at once, requests are answered so many seconds apart."""
+
 _PORT: Final = re.compile(r":\d+$")
 
 
@@ -70,6 +74,7 @@ class Pass:
         self._gate = gate
         self.request = request
         self.token = secrets.token_urlsafe(32)
+        self._due = 0.0
         self.models = Models(request)
         self.egress = Egress(request.agent.egress, request.session, self.token)
 
@@ -118,6 +123,7 @@ class Pass:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application: `/mcp`, and a path for each kind of model provider. Any other token is refused before anything is read."""
+        await self._paced()
         headers = dict(cast("list[tuple[bytes, bytes]]", scope["headers"]))
         if not self._known(headers):
             await answer(send, 401, {"error": {"type": "authentication_error", "message": "this is not the token of this run"}})
@@ -130,6 +136,13 @@ class Pass:
             await (await self._gate.tools())(scope, receive, send)
         else:
             await self.models(scope, receive, send)
+
+    async def _paced(self) -> None:
+        """One run's requests leave room for those of others, in a hub that is one process."""
+        now = asyncio.get_running_loop().time()
+        self._due = max(self._due, now - _BURST * _EVERY_S) + _EVERY_S
+        if self._due > now:
+            await asyncio.sleep(self._due - now)
 
     def _known(self, headers: Mapping[bytes, bytes]) -> bool:
         given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()

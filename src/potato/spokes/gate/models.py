@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-_MAX_QUESTION: Final = 32 << 20
+_MAX_QUESTION: Final = 16 << 20
+_SIDE_BY_SIDE: Final = 8
 _PATHS: Final = {
     ("openai", "/v1/responses"): "max_output_tokens",
     ("openai", "/v1/chat/completions"): "max_completion_tokens",
@@ -85,6 +86,7 @@ class Models:
         self.trouble: Trouble | None = None
         self._client: httpx.AsyncClient | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._side_by_side = asyncio.Semaphore(_SIDE_BY_SIDE)
 
     async def close(self) -> None:
         """Give back connections."""
@@ -98,9 +100,10 @@ class Models:
             if scope["method"] == "GET" and path == "/v1/models":
                 await self._list(provider, send)
                 return
-            question = self._question(provider, path, str(scope["method"]), await _body(receive))
-            async with self._one_at_a_time if self.meter.limited else contextlib.nullcontext():
-                await self._ask(question, scope, send)
+            async with self._side_by_side:
+                question = self._question(provider, path, str(scope["method"]), await _body(receive))
+                async with self._one_at_a_time if self.meter.limited else contextlib.nullcontext():
+                    await self._ask(question, scope, send)
         except _Refused as refused:
             self._request.session.tell("model_call", f"refused: {refused}", status=refused.status)
             await _say(send, refused.status, str(refused))

@@ -199,6 +199,9 @@ async def _attended(what: Launch, process: asyncio.subprocess.Process, talk: Tal
     finally:
         await asyncio.shield(_end(process, since))
         await _finish([talking, logging])
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_PIPE_GRACE_S):
+                await process.stdin.wait_closed()  # what it did not read fails here, and nowhere else
         if serving is not None:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)

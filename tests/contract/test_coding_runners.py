@@ -80,13 +80,13 @@ async def test_a_prompt_of_any_length_comes_by_stdin_and_the_last_words_back(run
     [
         ("sys.exit(3)", "it exited with 3"),
         ("os.kill(os.getpid(), 9)", "signal 9"),
-        ("sys.stdin.read(1); time.sleep(60)", "it ran longer than 3 s"),
-        ("import signal; signal.signal(15, signal.SIG_IGN)\nwhile True: time.sleep(1)", "it ran longer than 3 s"),
+        ("sys.stdin.read(1); time.sleep(60)", "it ran longer than 1.5 s"),
+        ("import signal; signal.signal(15, signal.SIG_IGN)\nwhile True: time.sleep(1)", "it ran longer than 1.5 s"),
     ],
 )  # fmt: skip
 async def test_one_that_ends_badly_says_how(runner: str, code: str, said: str, tmp_path: Path) -> None:
     started = time.monotonic()
-    report, _ = await run(runner, tmp_path, code, timeout_s=3)
+    report, _ = await run(runner, tmp_path, code, timeout_s=1.5)
     assert said in str(report.failure), report
     assert time.monotonic() - started < 15
 
@@ -111,6 +111,7 @@ async def test_garbage_is_left_out(runner: str, tmp_path: Path, caplog: pytest.L
 
 @EACH
 @pytest.mark.parametrize("line", ["x" * 1000 + "\n", "x"])
+@pytest.mark.slow
 async def test_one_that_writes_without_end_is_ended(runner: str, line: str, tmp_path: Path) -> None:
     report, session = await run(runner, tmp_path, f"while True: sys.stdout.write({line!r} * 10_000)", timeout_s=30)
     assert "it wrote " in str(report.failure), report
@@ -138,6 +139,7 @@ async def test_an_acp_agent_that_does_not_keep_to_the_protocol(code: str, said: 
     assert said in str(report.failure), report
 
 
+@pytest.mark.slow
 async def test_a_flood_of_thoughts_is_one_event(tmp_path: Path) -> None:
     code = "greet()\nfor n in range(20_000): update('agent_thought_chunk', 'hm ' * 100)\nupdate('agent_message_chunk', 'done'); answer({'stopReason': 'end_turn'})"
     report, session = await run("acp", tmp_path, code, timeout_s=60)

@@ -78,6 +78,7 @@ def conformance(port: int, folder: Path, *which: str) -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env={"PATH": os.environ["PATH"]})
 
 
+@pytest.mark.slow
 async def test_conformance(tmp_path: Path) -> None:
     """What is not offered is listed, each with its reason; all else passes, and nothing passes that is listed."""
     async with served(replace(request(tmp_path), session=Fixtures()), with_token=True) as (_, port):

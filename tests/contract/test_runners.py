@@ -21,7 +21,7 @@ from potato.spokes.runners.python import PythonRunner
 from potato.testing import make_event
 
 PYTHON = "/usr/bin/python3"
-BOTH = pytest.mark.parametrize("sandbox", ["auto", "none"])
+BOTH = pytest.mark.parametrize("sandbox", ["auto", pytest.param("none", marks=pytest.mark.slow)])
 OK = 'import json,sys; json.load(sys.stdin); print(json.dumps({"proposals": [], "summary": "fine"}))'
 
 

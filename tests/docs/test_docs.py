@@ -159,6 +159,7 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
+@pytest.mark.slow
 def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
     page = DOCS / "tutorial" / "first-run.md"
     for language in ("yaml", "python", "json"):

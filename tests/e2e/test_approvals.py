@@ -85,6 +85,7 @@ def pushed(github: GitHub) -> bool:
     return any(ref["ref"] == "refs/heads/potato/fix" for ref in github.repo("GET", "/git/matching-refs/heads/"))
 
 
+@pytest.mark.slow
 def test_a_comment_of_somebody_else_approves_and_the_effect_lands_once(tmp_path: Path, github: GitHub, proxy: Proxy, url: str) -> None:
     with hub_of(tmp_path, url, proxy) as hub:
         pull, short = ask(hub, github)
@@ -166,6 +167,7 @@ def test_two_of_two_over_two_restarts_by_comment_and_command_line(tmp_path: Path
         assert pushed(github)
 
 
+@pytest.mark.slow
 def test_a_denial_ends_it(tmp_path: Path, github: GitHub, proxy: Proxy, url: str) -> None:
     with hub_of(tmp_path, url, proxy) as hub:
         pull, short = ask(hub, github)

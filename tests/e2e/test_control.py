@@ -153,6 +153,7 @@ def labelled(hub: Hub, github: GitHub, pull: dict[str, Any], number: int) -> Non
     assert hub.send(event) == 202
 
 
+@pytest.mark.slow
 def test_a_pull_requests_runs_stop_at_its_budget_before_it_is_exceeded(tmp_path: Path, github: GitHub, url: str) -> None:
     pull = github.pull_request("Dear", {"a.md": "x"})
     with hub_of(tmp_path, url, github, BUDGET) as hub:
@@ -215,6 +216,7 @@ def test_a_pause_reaches_fifty_running_agents_within_a_second(tmp_path: Path, gi
         assert wait_until(lambda: query(url, "SELECT count(*) FROM run WHERE state = 'succeeded'") == [(5,)], 20)
 
 
+@pytest.mark.slow
 def test_a_pause_keeps_effects_back_at_the_gate_and_resume_lets_them_go(tmp_path: Path, github: GitHub, url: str) -> None:
     pull = github.pull_request("Gate", {"a.md": "x"})
     with hub_of(tmp_path, url, github, PAUSED) as hub:

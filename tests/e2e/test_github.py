@@ -73,6 +73,7 @@ def state_of(github: GitHub, number: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_allowed_effects_land_denied_ones_do_not_and_a_second_run_changes_nothing(project: Path, github: GitHub, proxy: Proxy) -> None:
     event = labelled(github)
 
@@ -216,6 +217,7 @@ def test_a_fact_that_cannot_be_fetched_holds_the_agents(project: Path, github: G
     assert proxy.writes() == []
 
 
+@pytest.mark.slow
 def test_a_workflow_runs_jobs_and_logs_reach_guard_and_coverage(tmp_path: Path, github: GitHub, proxy: Proxy, deliveries: Any) -> None:
     (tmp_path / "orchestrator.yml").write_text(
         'routing:\n  - if: event == "workflow_run" && job == "tests" && status == "failure"\n    run: [ci_triage_guard, coverage_orchestrator]\n'
@@ -264,6 +266,7 @@ def test_a_guard_that_cannot_read_the_logs_holds(tmp_path: Path, github: GitHub,
     assert "guard ci_triage_guard did not pass" in states["coverage_orchestrator"][1]
 
 
+@pytest.mark.slow
 def test_a_github_app_works_instead_of_a_token(project: Path, github: GitHub, proxy: Proxy, github_folder: Path) -> None:
     """JWT -> installation of the repository -> token; comments bear the App's name and are found again."""
     event = labelled(github)

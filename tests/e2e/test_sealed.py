@@ -54,6 +54,7 @@ def jobs(tmp_path: Path, github: GitHub) -> Jobs:
     return Jobs(tmp_path, github)
 
 
+@pytest.mark.slow
 def test_what_was_sealed_is_applied_and_only_that(jobs: Jobs) -> None:
     done, digest = jobs.run()
     assert (done.code, digest[:7]) == (6, "sha256:"), done

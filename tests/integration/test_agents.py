@@ -35,7 +35,15 @@ def equals(*remotes: Remote) -> str:
     return json.dumps({"routing": [rule], "agents": agents})
 
 
-@pytest.mark.parametrize(("status", "why"), [(429, "rate_limited"), (503, "overloaded"), (401, "auth"), (504, "timeout")])
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (429, "rate_limited"),
+        pytest.param(503, "overloaded", marks=pytest.mark.slow),
+        pytest.param(401, "auth", marks=pytest.mark.slow),
+        pytest.param(504, "timeout", marks=pytest.mark.slow),
+    ],
+)
 def test_work_moves_to_the_next_equal_and_the_ill_one_is_left_alone(status: int, why: str, tmp_path: Path, opened: dict[str, Any]) -> None:
     url = f"sqlite:///{tmp_path / 'potato.db'}"
     with remote_server() as first, remote_server() as second:
@@ -59,6 +67,7 @@ def test_work_moves_to_the_next_equal_and_the_ill_one_is_left_alone(status: int,
             assert len(second.asked) == 4
 
 
+@pytest.mark.slow
 def test_when_all_are_ill_the_work_fails_once_with_its_way(tmp_path: Path, opened: dict[str, Any]) -> None:
     with remote_server() as first, remote_server() as second, remote_server() as third:
         for one in (first, second, third):
@@ -185,6 +194,7 @@ print(json.dumps({"proposals": []}))
 """
 
 
+@pytest.mark.slow
 def test_a_run_is_followed_while_it_goes_on(tmp_path: Path, opened: dict[str, Any]) -> None:
     url = f"sqlite:///{tmp_path / 'potato.db'}"
     (tmp_path / "talker.py").write_text(TALKER)

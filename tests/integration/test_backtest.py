@@ -156,6 +156,7 @@ def test_what_is_damaged_is_told_skipped_and_counted(tmp_path: Path, name: str) 
     assert "skipped: " in done.err
 
 
+@pytest.mark.slow
 def test_a_damaged_database_is_told(tmp_path: Path) -> None:
     configs(tmp_path)
     done = potato("run", "--config", "before.yml", "--database", "sqlite:///runs.db", "--event", "pull_request", "--payload",

@@ -163,6 +163,7 @@ def test_without_a_token_effects_are_staged_and_that_is_said(tmp_path: Path) -> 
     assert max(map(len, done.out.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_runs_and_the_log_remain(tmp_path: Path) -> None:
     project(tmp_path, [LABEL])
     for _ in range(2):

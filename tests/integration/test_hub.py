@@ -273,6 +273,7 @@ agents:
         assert sorted(chosen) == ["other", "other", "seer", "seer"]
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_cancelled_guard_is_held_and_says_so(tmp_path: Path, database: str, opened: dict[str, Any]) -> None:
     config = """
 routing:

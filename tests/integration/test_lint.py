@@ -86,6 +86,7 @@ def test_one_of_each_defect_is_found_at_its_place(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_command_prints_them_in_every_format_and_exits_by_severity(tmp_path: Path) -> None:
     path = seeded(tmp_path)
     text = potato("lint", path, cwd=tmp_path)

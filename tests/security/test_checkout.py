@@ -157,6 +157,7 @@ async def test_a_patch_is_judged_file_by_file(script: str, answer: str, said: st
 
 @pytest.mark.parametrize("path", [".github/workflows/x.yml", "CODEOWNERS", "docs/CODEOWNERS", "orchestrator.yml", ".gitmodules", ".gitattributes", ".husky/pre-commit",
                                   ".GitHub/Workflows/x.yml"])  # fmt: skip
+@pytest.mark.slow
 async def test_protected_files_wait_for_people_wherever_a_patch_may_write(path: str, tmp_path: Path, repository: Path) -> None:
     _, checkout, changes = await in_workspace(tmp_path, repository, f"mkdir -p $(dirname {path}); echo x > {path}")
     verdict = judged(changes, checkout.source.commit, replace(GRANT, paths=()))

@@ -276,6 +276,7 @@ def test_a_signed_body_is_not_replayed_under_another_event(hub: Hub, folder: Pat
     assert kept(folder) == before
 
 
+@pytest.mark.slow
 def test_refusals_are_in_the_log_together(hub: Hub, folder: Path, opened: dict[str, Any]) -> None:
     """W01: 'rejected', without a row each for a flood of them."""
     for _ in range(200):

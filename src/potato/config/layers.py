@@ -118,6 +118,10 @@ class _Check:
                          f"The organisation can allow it: repositories: {{runners: [{spec.runner}, ...]}}.", key=True)  # fmt: skip
         if spec.sandbox == "none":
             self._refuse(path, f"'{name}' asks for no sandbox, which is not a repository's to decide.", "Remove it.", key=True)
+        if spec.runner in ("codex", "claude") and spec.command:
+            self._refuse(
+                (*path, "command"), f"'{name}' names a program of the hub's machine, which is not a repository's to choose.", "Remove it."
+            )
         for host in spec.egress:
             self._refuse((*path, "egress", spec.egress.index(host)), f"'{name}' wants to reach {host}, which it may not decide.",
                          "Remove it; or the organisation defines this agent.")  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Final
 REMOVED: Final = "[hidden text removed]"
 _COMMENT: Final = re.compile(r"<!--.*?(?:--!?>|\Z)", re.DOTALL)
 _LINK_COMMENT: Final = re.compile(
-    r"^[ ]{0,3}\[[^\]\n]{1,200}\]:[ \t]*(?:#|<>|<#>|/)[ \t]*(?:\"[^\n]*\"|'[^\n]*'|\([^\n]*\))?[ \t]*$", re.MULTILINE
+    r"^[ ]{0,3}\[[^\]\n]{1,200}\]:[ \t]*(?:#|<>|<#>|/)[ \t]*(?:(?:\"[^\n]*\"|'[^\n]*'|\([^\n]*\))[ \t]*)?$", re.MULTILINE
 )
 _SUSPECT: Final = re.compile(r"[^\n\t -~]")
 _SELECTORS: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))

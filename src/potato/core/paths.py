@@ -8,15 +8,17 @@ from collections.abc import Collection
 from typing import Final
 
 _BAD: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
+_LONGEST: Final = 4_096
 _GIT: Final = re.compile(r"\.git|git~[0-9]+")
 _FOLDERS: Final = frozenset[str](
     ".github .gitlab .gitea .forgejo .circleci .buildkite .woodpecker .ci .husky .githooks .git-hooks .lefthook .vscode .devcontainer "
-    ".codex .claude .cursor .gemini".split()
+    ".codex .claude .cursor .gemini .opencode .roo .semaphore .windsurf .clinerules".split()
 )
 _FILES: Final = frozenset[str](
     "codeowners .gitmodules .gitattributes .gitconfig .pre-commit-config.yaml prek.toml .gitlab-ci.yml .travis.yml .drone.yml "
     ".woodpecker.yml azure-pipelines.yml bitbucket-pipelines.yml cloudbuild.yaml cloudbuild.yml "
-    "jenkinsfile agents.md claude.md gemini.md .cursorrules "
+    "jenkinsfile agents.md agents.override.md claude.md claude.local.md gemini.md .cursorrules .windsurfrules .goosehints "
+    "opencode.json opencode.jsonc .cirrus.yml appveyor.yml .appveyor.yml "
     ".mcp.json .devcontainer.json .envrc .npmrc .yarnrc.yml pip.conf orchestrator.yml orchestrator.yaml "
     "orchestrator.py action.yml action.yaml".split()
 )
@@ -32,6 +34,8 @@ def unsafe_path(path: str) -> str | None:
     Refused: absolute paths, `.` and `..`, `.git` in any case or disguise, control and reserved characters, text
     that is not in Unicode NFC, and trailing dots or spaces.
     """
+    if len(path) > _LONGEST:
+        return f"it has more than {_LONGEST:,} characters"
     if path.startswith("/") or _BAD.search(path) or any(unicodedata.category(char) == "Cf" for char in path):
         return "it is absolute or has control, invisible or reserved characters"
     if unicodedata.normalize("NFC", path) != path:
@@ -47,12 +51,16 @@ def unsafe_path(path: str) -> str | None:
 
 
 def is_protected(path: str, extra: Collection[str] = ()) -> bool:
-    """Whether a human must look: workflows, owners, hooks, submodules, agents' instructions, the config itself."""
+    """Whether a human must look: workflows, owners, hooks, submodules, agents' instructions, the config itself.
+
+    Each part of the path counts: a file may stand where a folder was, and the other way about.
+    """
     folded = path.casefold()
-    *folders, name = folded.split("/")
-    if name in _FILES or _HOOKS.fullmatch(folded) or not _FOLDERS.isdisjoint(folders):
+    parts = folded.split("/")
+    if not (_FILES | _FOLDERS).isdisjoint(parts) or _HOOKS.fullmatch(folded):
         return True
-    return folded in {item.casefold() for item in extra}
+    others = [item.casefold() for item in extra]
+    return any(f"{folded}/".startswith(f"{other}/") or other.startswith(f"{folded}/") for other in others)
 
 
 def well_formed_ref(name: str) -> bool:

@@ -76,8 +76,15 @@ def _readings(text: str) -> list[str]:
 
 
 def _squeeze(text: str) -> str:
-    """Letters and digits only, in one case; full-width and other look-alike forms as plain ones."""
-    return _NOT_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
+    """Letters and digits only, in one case, without accents; full-width and other look-alike forms as plain ones."""
+    if not text.isascii():
+        text = _unaccented(unicodedata.normalize("NFKD", _unaccented(text)))
+    return _NOT_WORD.sub("", text.casefold())
+
+
+def _unaccented(text: str) -> str:
+    """Without combining marks: putting a long run of them into order takes time that grows with its square."""
+    return "".join(char for char in text if not unicodedata.combining(char))
 
 
 def _windows(secret: str) -> set[str]:

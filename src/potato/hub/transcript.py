@@ -21,6 +21,8 @@ MAX_CHARACTERS: Final = 16_000
 MAX_TOTAL: Final = 2_000_000
 _FLUSH_S: Final = 0.25
 _TAIL: Final = 400
+_BEYOND: Final = 4_000
+"""So much is looked at beyond what is shown, for a secret that stands across the cut."""
 
 
 class Transcript:
@@ -42,7 +44,7 @@ class Transcript:
         if self._full:
             return
         body = {"text": self._clean(text), **{key: self._masked_value(value) for key, value in more.items()}}
-        size = len(body["text"])
+        size = sum(len(value) for value in body.values() if isinstance(value, str))
         self._events, self._total = self._events + 1, self._total + size
         if self._events > MAX_EVENTS or self._total > MAX_TOTAL:
             self._full = True
@@ -57,11 +59,13 @@ class Transcript:
 
     def _clean(self, text: str) -> str:
         """Masked, also where a secret began in the event before; printable line by line, and cut."""
+        left = max(0, len(text) - MAX_CHARACTERS)
+        text = text[: MAX_CHARACTERS + _BEYOND]
         shown = masked(text, self._secrets)
         if self._secrets and shown == text and leaked([self._tail + text[: MAX_CHARACTERS * 2]], self._secrets):
             shown = "(withheld: with what stands before, it holds a secret)"
         self._tail = (self._tail + shown)[-_TAIL:] if shown == text else ""
-        cut = shown if len(shown) <= MAX_CHARACTERS else shown[:MAX_CHARACTERS] + f"… ({len(shown) - MAX_CHARACTERS:,} more characters)"
+        cut = shown[:MAX_CHARACTERS] + (f"… ({left:,} more characters)" if left else "")
         return "\n".join(printable(line, MAX_CHARACTERS + 100) for line in cut.split("\n"))
 
     def _masked_value(self, value: Any) -> Any:  # noqa: ANN401 - JSON

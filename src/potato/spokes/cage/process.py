@@ -197,7 +197,7 @@ async def _attended(what: Launch, process: asyncio.subprocess.Process, talk: Tal
             async with asyncio.timeout(what.timeout_s + _DEADLINE_GRACE_S + (_CHECK_OUT_S if what.cage and what.cage.source else 0)):
                 await process.wait()
     finally:
-        await asyncio.shield(_end(process, since))
+        await asyncio.shield(_end(process, since, caged=what.cage is not None))
         await _finish([talking, logging])
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(_PIPE_GRACE_S):
@@ -284,8 +284,11 @@ class _NoNames(asyncio.DatagramProtocol):
             self._transport.sendto(data[:2] + b"\x81\x83" + data[4:6] + b"\0\0\0\0\0\0" + data[_DNS_HEAD:], addr)
 
 
-async def _end(process: asyncio.subprocess.Process, since: int) -> None:
-    """Whatever happened, the supervisor and all that it started end: asked, then killed, then whatever escaped."""
+async def _end(process: asyncio.subprocess.Process, since: int, *, caged: bool) -> None:
+    """Whatever happened, the supervisor and all that it started end: asked, then killed, then whatever escaped.
+
+    From a cage nothing escapes: with the supervisor its bubblewrap ends, and with that all that lives in its process namespace.
+    """
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
@@ -296,7 +299,7 @@ async def _end(process: asyncio.subprocess.Process, since: int) -> None:
                 process.kill()
             await process.wait()
     _supervisors.discard(process.pid)
-    if process.returncode is not None and process.returncode < 0:
+    if process.returncode is not None and process.returncode < 0 and not caged:
         await _sweep(since)
 
 

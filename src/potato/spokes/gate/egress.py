@@ -13,6 +13,7 @@ import binascii
 import contextlib
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from typing import Final, cast
@@ -21,6 +22,7 @@ from potato.core.text import printable
 from potato.ports import Session
 
 _MAX_HEAD: Final = 16 * 1024
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 _CONNECT_S: Final = 10.0
 _PORTS: Final = frozenset({443})
 
@@ -96,7 +98,7 @@ class Egress:
 
     async def _address(self, host: str, port: str) -> str:
         """Raises `Unreachable`."""
-        if not listed(host, self.allowed) or not port.isdigit() or int(port) not in _PORTS:
+        if not listed(host, self.allowed) or not _PORT.fullmatch(port) or int(port) not in _PORTS:
             raise Unreachable("it is not among the hosts (at port 443) that 'egress' lists")
         return await public_address(host, int(port))
 

@@ -41,6 +41,7 @@ _PATHS: Final = {
 
 _LEFT_OUT: Final = (
     "mcp_servers", "container", "web_search_options", "background", "prompt", "conversation",  # run or kept by the provider
+    "models", "fallbacks", "plugins", "route", "provider", "transforms",  # other models and tools, where the provider is a router
     "n", "service_tier", "speed", "inference_geo",  # several answers, or dearer ones than their price says
 )  # fmt: skip
 
@@ -49,7 +50,7 @@ _OWN_TOOLS_ANTHROPIC: Final = ("bash_", "text_editor_", "computer_", "memory_")
 _PASSED: Final = frozenset({b"content-type", b"accept", b"openai-beta", b"anthropic-version", b"anthropic-beta"})
 _RETURNED: Final = frozenset({"content-type", "retry-after", "request-id", "x-request-id"})
 _TROUBLE: Final[dict[int, Trouble]] = {401: "auth", 403: "auth", 429: "rate_limited", 529: "overloaded"}
-_FETCHED: Final = frozenset({"image_url", "file_url", "url"})
+_FETCHED: Final = frozenset({"image_url", "file_url", "url", "server_url"})
 _MAX_LINE: Final = 8 << 20
 
 
@@ -110,7 +111,7 @@ class Models:
 
     def _whom(self, whole: str) -> tuple[Provider, str]:
         """The provider and the path below its name. Raises `_Refused`."""
-        _, name, *rest = whole.split("/", 2)
+        _, name, *rest = whole.split("/", 2) if whole.startswith("/") else ("", "")
         provider = self._request.providers.get(name)
         if provider is None:
             raise _Refused(404, "there is nothing here")
@@ -150,7 +151,7 @@ class Models:
         return _Question(provider, path, asked, model, len(raw), _PATHS[provider.api, path])
 
     def _headers(self, provider: Provider, scope: MutableMapping[str, Any]) -> dict[str, str]:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name in _PASSED}
+        headers = {name.decode("latin-1"): value.decode("ascii", "ignore") for name, value in scope["headers"] if name in _PASSED}
         key = self._request.keys.get(provider.key, "")
         if not key:
             self.trouble = "auth"
@@ -199,9 +200,9 @@ class Models:
                 await _say(send, 502, f"the provider cannot be reached ({type(error).__name__})")
 
     def _count(self, question: _Question, counter: _Counter) -> None:
-        tokens = counter.told or guess(question.size, counter.size)
+        tokens = counter.told if counter.told and counter.final else _more(counter.told or Tokens(), guess(question.size, counter.size))
         self.meter.count(question.model, tokens, question.price)
-        told = "" if counter.told else " (guessed: the answer broke off)"
+        told = "" if counter.final else " (guessed: the answer broke off)"
         self._request.session.tell(
             "model_call", f"{question.model}: {tokens.input} tokens in, {tokens.output} out{told}", status=200, input=tokens.input,
             cached=tokens.cached, output=tokens.output,
@@ -228,7 +229,7 @@ class _Counter:
         self._rest = b""
         self.told: Tokens | None = None
         self.size = 0
-        self.begun = False
+        self.begun = self.final = False
 
     def line(self, line: bytes) -> None:
         """One line of a stream of events: `data: {...}` where there is usage in it."""
@@ -242,6 +243,7 @@ class _Counter:
         usage = told.get("usage") or as_object(told.get("response")).get("usage") or as_object(told.get("message")).get("usage")
         if usage:
             self.told = told_by_openai(usage) if self._api == "openai" else told_by_anthropic(usage, self.told or Tokens())
+            self.final = self._api == "openai" or told.get("type") in ("message", "message_delta")
 
     def feed(self, chunk: bytes) -> None:
         """More of a stream."""
@@ -250,6 +252,11 @@ class _Counter:
         self._rest = self._rest[-_MAX_LINE:]
         for line in lines:
             self.line(line)
+
+
+def _more(told: Tokens, guessed: Tokens) -> Tokens:
+    """Of an answer that broke off when a part of its usage had been told: at least that, and at least what it looks like."""
+    return Tokens(max(told.input, guessed.input), told.cached, max(told.output, guessed.output))
 
 
 async def _pass_on(told: httpx.Response, counter: _Counter, send: Send) -> None:
@@ -277,15 +284,35 @@ def _take_ways_out(api: str, body: dict[str, Any]) -> None:
     """Take out tools that the provider itself would run. Raises `_Refused` for what it would fetch."""
     for key in _LEFT_OUT:
         body.pop(key, None)
-    if "tools" in body:
-        keep = _is_own if api == "openai" else _is_own_anthropic
-        body["tools"] = [tool for tool in as_list(body["tools"]) if keep(as_object(tool))]
+    if "previous_response_id" in body or _refers(body.get("input")):
+        raise _Refused(400, "a question must hold all that it asks about: what the provider keeps is not to be referred to")
+    _keep_own_tools(body, _is_own if api == "openai" else _is_own_anthropic)
     if _fetches(body.get("input")) or _fetches(body.get("messages")) or _fetches(body.get("system")):
         raise _Refused(400, "pictures and files must be part of the question: the provider would fetch this one from an address")
 
 
+def _keep_own_tools(body: dict[str, Any], keep: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Wherever there is a list of them: in the question, in namespaces, in items that bring more of them."""
+    todo: list[Any] = [body]
+    while todo:
+        here = todo.pop()
+        if isinstance(here, list):
+            todo += cast("list[Any]", here)
+        elif isinstance(here, dict):
+            part = cast("dict[str, Any]", here)
+            for key, value in part.items():
+                if key in ("tools", "additional_tools") and isinstance(value, list):
+                    part[key] = [tool for tool in as_list(value) if keep(as_object(tool))]
+            todo += part.values()
+
+
+def _refers(items: Any) -> bool:  # noqa: ANN401 - foreign JSON
+    return any(as_object(item).get("type") == "item_reference" for item in as_list(items))
+
+
 def _is_own(tool: Mapping[str, Any]) -> bool:
-    return tool.get("type") in _OWN_TOOLS
+    local = as_object(tool.get("environment")).get("type", "local") == "local"
+    return tool.get("type") in _OWN_TOOLS and local and "server_url" not in tool
 
 
 def _is_own_anthropic(tool: Mapping[str, Any]) -> bool:

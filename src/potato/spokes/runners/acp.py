@@ -167,7 +167,8 @@ def _message(line: bytes) -> dict[str, Any] | None:
     if "id" in told and type(number) not in (int, str):
         return None
     if method is None:
-        return dict(told) if type(number) is int else None
+        sound = type(number) is int and ("error" not in told or type(told["error"]) is dict)
+        return dict(told) if sound else None
     if "id" in told or type(method) is not str:
         return dict(told) if type(method) is str else None
     try:

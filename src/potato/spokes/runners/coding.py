@@ -172,9 +172,8 @@ def binary(module: str, *path: str, command: Sequence[str], name: str) -> tuple[
 
 
 def mount(request: Request, folder: str, name: str) -> spec.Mount:
-    """Where its cage has the binary: with its folder, for what lies beside it, unless the agent's config lies there too."""
-    config = os.path.realpath(request.agent.folder)
-    if os.path.commonpath([folder, config]) == folder:
+    """Where its cage has the binary: the installed one with its folder, for what lies beside it; one that a config names by itself."""
+    if request.agent.command:
         return spec.Mount(os.path.join(folder, name), os.path.join(BINARIES, name))
     return spec.Mount(folder, BINARIES)
 

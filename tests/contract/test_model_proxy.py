@@ -295,7 +295,7 @@ async def test_odd_requests_are_refused(tmp_path: Path, models: Models) -> None:
         port = opened.base_url.port
         for head in (b"OPTIONS * HTTP/1.1\r\n", b"POST /openai/v1/responses HTTP/1.1\r\nanthropic-version: \xff\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            body = b'{"model": "big"}'
+            body = b'{"model": "big", "input": "hi"}'
             writer.write(
                 head
                 + b"host: 127.0.0.1\r\nauthorization: Bearer %s\r\ncontent-length: %d\r\n\r\n%s" % (entry.token.encode(), len(body), body)

@@ -98,6 +98,7 @@ async def test_a_stream_comes_as_it_is_made(tmp_path: Path, models: Models) -> N
     [
         ("POST", "/openai/v1/responses", b"{", 400, "the body is no JSON"),
         ("POST", "/openai/v1/responses", b"[" * 100_000, 400, "the body is no JSON"),
+        ("POST", "/openai/v1/responses", b"[" + b"[]," * 500_000 + b"0]", 413, "a question has at most 400,000 brackets"),
         ("POST", "/openai/v1/responses", b"[]", 400, "no object with a 'model'"),
         ("POST", "/openai/v1/responses", b'{"model": 5}', 400, "no object with a 'model'"),
         ("POST", "/openai/v1/responses", b'{"model": "other"}', 403, "the model 'other' is not among those allowed: big, small"),

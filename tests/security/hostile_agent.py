@@ -630,6 +630,24 @@ def fill_the_disk():
 
 
 @way
+def fill_shared_memory():
+    written = 0
+    for folder in ("/dev", "/dev/shm"):
+        try:
+            with open(f"{folder}/fill", "wb") as file:
+                while written < 128 << 20:
+                    file.write(b"x" * (1 << 20))
+                    written += 1 << 20
+            return f"wrote {written} bytes"
+        except OSError:
+            continue
+        finally:
+            if os.path.exists(f"{folder}/fill"):
+                os.unlink(f"{folder}/fill")
+    return None
+
+
+@way
 def a_million_files():
     os.makedirs("/tmp/many", exist_ok=True)
     try:

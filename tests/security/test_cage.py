@@ -77,7 +77,7 @@ async def test_none_of_the_ways_out_succeeds(tmp_path: Path, outside: dict[str, 
     report = await caged(hostile(tmp_path, outside))
     assert report.failure is None, report.log
     assert json.loads(report.summary) == {}
-    assert int(report.log.splitlines()[-1].split()[0]) >= 60
+    assert int(report.log.splitlines()[-1].split()[0]) >= 79
     assert survivors("mark-cage-daemon") == []
     assert CANARY not in report.log
 

@@ -23,6 +23,7 @@ from potato.errors import PotatoError
 from potato.ports import Change, Source
 
 _TIMEOUT_S: Final = 300.0
+_MAX_PACK: Final = 2 << 30
 _SHA1_LENGTH: Final = 40
 _SETTINGS: Final = {
     "core.hooksPath": "/dev/null", "core.fsmonitor": "false", "core.attributesFile": "/dev/null", "protocol.allow": "never",
@@ -119,13 +120,22 @@ async def _packed(folder: str, git_dir: str, commit: str) -> GitCheckout:
     names = await git(git_dir, "rev-list", "--objects", "--no-object-names", tree)
     pack = os.path.join(folder, "commit.pack")
     data = commit.encode() + b"\n" + names
-    await asyncio.to_thread(_write, pack, await git(git_dir, "pack-objects", "--stdout", "--quiet", "--window=0", data=data))
+    into = await asyncio.to_thread(os.open, pack, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        await git(git_dir, "pack-objects", "--stdout", "--quiet", "--window=0", data=data, into=into)
+        size = os.fstat(into).st_size
+    finally:
+        os.close(into)
+    if size > _MAX_PACK:
+        raise PotatoError("checkout-failed", f"the commit has more than {_MAX_PACK:,} bytes.")
     return GitCheckout(folder, git_dir, Source(commit, pack))
 
 
 async def git(git_dir: str | None, *arguments: str, data: bytes = b"", extra: Mapping[str, str] | None = None, codes: Sequence[int] = (0,),
-              folder: str = "/") -> bytes:  # fmt: skip
-    """What git says on stdout. Settings and credentials go by the environment: argv is for all to see. Raises `PotatoError`."""
+              folder: str = "/", into: int | None = None) -> bytes:  # fmt: skip
+    """What git says on stdout, where that does not go `into` a descriptor. Settings and credentials go by the environment: argv is for all
+    to see. Raises `PotatoError`.
+    """  # noqa: D205 - one sentence more
     settings = {**_SETTINGS, **(extra or {})}
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1",
@@ -141,7 +151,7 @@ async def git(git_dir: str | None, *arguments: str, data: bytes = b"", extra: Ma
     try:
         process = await asyncio.create_subprocess_exec(
             "git", *arguments, cwd=folder, env=environment, start_new_session=True,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE if into is None else into, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     except OSError as error:
         raise PotatoError("checkout-failed", f"git cannot be run: {error.strerror}.", "Install git.") from None
@@ -156,4 +166,4 @@ async def git(git_dir: str | None, *arguments: str, data: bytes = b"", extra: Ma
             await process.wait()
     if process.returncode not in codes:
         raise PotatoError("checkout-failed", f"git {arguments[0]} failed: {printable(said.decode('utf-8', 'replace').strip(), 300)}")
-    return out
+    return out or b""

@@ -39,7 +39,6 @@ _UIDS: Final = 1 << 26
 _GROUPS_SECRET: Final = 4
 _DNS_HEAD: Final = 12
 _supervisors: set[int] = set()
-_runs = 0
 
 Serve = Callable[[socket.socket], Awaitable[None]]
 Talk = Callable[[asyncio.StreamWriter, asyncio.StreamReader], Awaitable[None]]
@@ -138,10 +137,8 @@ def _locked(what: Launch, cage: Cage, home: str) -> Iterator[tuple[dict[str, Any
 
 
 def _uid() -> int:
-    """A user of this run alone: high above those of people, services and containers."""
-    global _runs  # noqa: PLW0603 - one counter for the process
-    _runs += 1
-    return _LOWEST_UID + (os.getpid() * 64 + _runs % 64) % _UIDS
+    """A user of this run alone: high above those of people, services and containers, and by chance no other run's."""
+    return _LOWEST_UID + int.from_bytes(os.urandom(4), "big") % _UIDS
 
 
 @functools.cache

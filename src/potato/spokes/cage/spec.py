@@ -20,6 +20,7 @@ CONFIG: Final = "/agent"
 GATE_PORT: Final = 4180
 PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 UID: Final = 1000
+_SHARED_BYTES: Final = 64 << 20
 
 _SYSTEM: Final = ("/usr",)
 _MERGED: Final = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -53,7 +54,8 @@ def arguments(home: str, mounts: Sequence[Mount], folder: str) -> list[str]:
         given += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for name in ETC:
         given += ["--ro-bind", f"{home}/etc/{name}", f"/etc/{name}"]
-    given += ["--proc", "/proc", "--dev", "/dev", "--dir", "/run", "--dir", "/var", "--symlink", "/tmp", "/var/tmp"]  # noqa: S108 - the cage's own
+    given += ["--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - the same
+    given += ["--dir", "/run", "--dir", "/var", "--symlink", "/tmp", "/var/tmp"]  # noqa: S108 - the cage's own
     for name, inside in (("home", HOME), ("workspace", WORKSPACE), ("tmp", "/tmp")):  # noqa: S108 - the cage's own
         given += ["--bind", os.path.join(home, name), inside]
     given += ["--ro-bind", f"{home}/agent", CONFIG]

@@ -31,6 +31,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _MAX_QUESTION: Final = 16 << 20
 _SIDE_BY_SIDE: Final = 8
+_MOST_BRACKETS: Final = 400_000
 _PATHS: Final = {
     ("openai", "/v1/responses"): "max_output_tokens",
     ("openai", "/v1/chat/completions"): "max_completion_tokens",
@@ -133,6 +134,8 @@ class Models:
         """Raises `_Refused`."""
         if method != "POST" or (provider.api, path) not in _PATHS:
             raise _Refused(404, f"{printable(method, 20)} {printable(path, 100)} is not offered here")
+        if raw.count(b"[") + raw.count(b"{") > _MOST_BRACKETS:
+            raise _Refused(413, f"a question has at most {_MOST_BRACKETS:,} brackets: the hub would stand still over more")
         try:
             body: Any = json.loads(raw)
         except (ValueError, RecursionError):

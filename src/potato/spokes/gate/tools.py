@@ -28,7 +28,7 @@ _INSTRUCTIONS: Final = (
 
 def make_tools() -> tuple[App, Callable[[asyncio.Event], Coroutine[Any, Any, None]]]:
     """The ASGI application, and what runs it until cancelled."""
-    logging.getLogger("mcp").setLevel(logging.ERROR)
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)  # an agent that hangs up is no error of ours
     server = Server("potato", version=__version__, instructions=_INSTRUCTIONS, on_list_tools=_listed, on_call_tool=_called)
     manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True, max_request_body_size=_MAX_BODY)
 

@@ -5,6 +5,7 @@ Rows A04, A10 and I03 of the threats.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -13,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.test_runners import request
+from contract.test_runners import request, survivors
 from security.test_cage import caged
+from support.github import wait_until
 
 from potato.core.gate import Grant, Setting, judge
 from potato.errors import PotatoError
 from potato.forges.git import GitCheckout, fetched, taken
 from potato.hub.patches import with_patch
-from potato.ports import Change, Report
+from potato.ports import Bounds, Change, Report, Source
 from potato.testing import make_event
 
 TOUCH = "#!/bin/sh\ntouch CANARY_FILE\n"
@@ -196,4 +198,70 @@ async def test_an_agent_that_leaves_garbage_in_its_report_of_changes_says_nothin
     setting = Setting(make_event(), True, "sha256:c", frozenset(), frozenset(), {}, commit=checkout.source.commit)
     assert [verdict.answer for verdict in judge(given, GRANT, setting)] == ["deny"]
     assert json.dumps(given).count("forged") == 1
+    await checkout.close()
+
+
+async def test_rules_for_ignoring_are_read_where_they_stand_above_a_file(tmp_path: Path, repository: Path) -> None:
+    """All of them by two commands, however many there are; what is larger than rules ever are holds for nothing."""
+    for number in range(50):
+        (repository / f"d{number}").mkdir()
+        (repository / f"d{number}" / ".gitignore").write_text(f"*.o{number}\n" if number else "*.o\n" + "#" * (8 << 20))
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "rules")
+    script = "for n in 0 1 2; do echo x > d$n/a.o; echo x > d$n/a.o$n; done; mkdir -p d3/e; echo x > d3/e/a.o3; echo x > d3/e/a.pyc"
+    _, checkout, changes = await in_workspace(tmp_path, repository, script)
+    assert sorted(change.path for change in changes) == ["d0/a.o", "d0/a.o0", "d1/a.o", "d2/a.o"]
+    await checkout.close()
+
+
+async def test_a_tree_that_names_what_lies_outside_is_not_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`..` in a commit of a repository on this machine, which nobody has looked through."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    rules = git(folder, "hash-object", "-w", "--stdin", data="*.x\n")
+    tree = git(folder, "mktree", data=f"100644 blob {rules}\t.gitignore\n")
+    for _ in range(3):  # from the tree that rules are laid out in: the checkout's folder, that of all such, and the test's
+        (tmp_path / "tree").write_bytes(b"40000 ..\0" + bytes.fromhex(tree))
+        tree = git(folder, "hash-object", "-t", "tree", "-w", "--literally", str(tmp_path / "tree"))
+    (tmp_path / "temporary").mkdir()
+    commit = git(folder, "commit-tree", "-m", "x", tree)
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+        checkout = await taken(str(folder / ".git"), commit)
+    change = Change("new.x", 0o100644, b"x")
+    assert await checkout.differing([change]) == [change]
+    asked = request(tmp_path, command=("/bin/sh", "-c", "cat > /dev/null; echo '{}'"), sandbox="auto")
+    assert "cannot be checked out" in str((await caged(replace(asked, source=checkout.source))).failure)
+    assert not list(tmp_path.glob(".gitignore"))
+    await checkout.close()
+
+
+async def test_checking_out_is_bound_as_the_agent_is(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory, in time, and by who stops the run."""
+    (repository / "large").write_bytes(os.urandom(96 << 20))
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "large")
+    checkout = await taken(str(repository / ".git"), git(repository, "rev-parse", "HEAD"))
+    asked = replace(request(tmp_path, command=("/bin/sh", "-c", "echo '{}'"), sandbox="auto"), source=checkout.source)
+    small = replace(asked, bounds=Bounds(memory_bytes=48 << 20))
+    if os.geteuid() == 0:  # without control groups nobody counts what lies in a file system of memory; that has its own size
+        assert (await caged(small)).failure == "it needed more than 50,331,648 bytes of memory"
+    assert "cannot be checked out" in str((await caged(replace(asked, bounds=Bounds(disk_bytes=48 << 20)))).failure)
+    endless = str(tmp_path / "endless")
+    os.mkfifo(endless)
+    end = os.open(endless, os.O_RDWR)
+    waiting = replace(asked, source=Source(checkout.source.commit, endless))
+    monkeypatch.setattr("potato.spokes.cage.process._CHECK_OUT_S", 0.5)
+    assert (await caged(waiting)).failure == "it cannot be started: no cage: the commit was not checked out within 0.5 s"
+    monkeypatch.setattr("potato.spokes.cage.process._CHECK_OUT_S", 600)
+    monkeypatch.setattr("potato.spokes.cage.process._ASK_S", 600)
+    running = asyncio.create_task(caged(waiting))
+    assert await asyncio.to_thread(wait_until, lambda: bool(survivors(checkout.source.commit)))
+    running.cancel()
+    async with asyncio.timeout(60):
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert survivors(checkout.source.commit) == []
+    os.close(end)
     await checkout.close()

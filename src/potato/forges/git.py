@@ -9,6 +9,7 @@ Source: git(1), git-config(1), gitattributes(5)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from potato.ports import Change, Source
 
 _TIMEOUT_S: Final = 300.0
 _MAX_PACK: Final = 2 << 30
+_MOST_RULES: Final = 4 << 20
 _SHA1_LENGTH: Final = 40
 _SETTINGS: Final = {
     "core.hooksPath": "/dev/null", "core.fsmonitor": "false", "core.attributesFile": "/dev/null", "protocol.allow": "never",
@@ -43,9 +45,8 @@ class GitCheckout:
 
     async def differing(self, changes: Sequence[Change]) -> list[Change]:
         """See the port. Contents are compared here, by their hashes; what the agent's own files say about ignoring does not count."""
-        told = await git(self._git_dir, "ls-tree", "-r", "-z", "--full-tree", self.source.commit)
         known: dict[str, tuple[int, str]] = {}
-        for line in told.split(b"\0"):
+        for line in (await git(self._git_dir, "ls-tree", "-r", "-z", "--full-tree", self.source.commit)).split(b"\0"):
             head, _, name = line.partition(b"\t")
             if name:
                 mode, _, sha = head.decode().split(" ")
@@ -55,19 +56,33 @@ class GitCheckout:
         return [change for change in found if change.path not in ignored]
 
     async def _ignored(self, paths: Sequence[str], known: Mapping[str, tuple[int, str]]) -> set[str]:
-        """Which of these the commit's `.gitignore` files leave out."""
-        rules = [path for path, (mode, _) in known.items() if os.path.basename(path) == ".gitignore" and stat.S_ISREG(mode)]
-        if not paths or not rules:
+        """Which of these the commit's `.gitignore` files leave out: those in the folders above them."""
+        above = {os.path.join(folder, ".gitignore") for path in paths for folder in _folders(path)}
+        rules = {path: known[path][1] for path in sorted(above & known.keys()) if stat.S_ISREG(known[path][0])}
+        if not rules:
             return set()
         with tempfile.TemporaryDirectory(dir=self._folder) as tree:
-            for path in rules:
-                target = os.path.join(tree, path)
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                await asyncio.to_thread(_write, target, await git(self._git_dir, "cat-file", "blob", known[path][1]))
+            await asyncio.to_thread(_write, tree, rules, await self._blobs(list(rules.values())))
             data = b"\0".join(os.fsencode(path) for path in paths) + b"\0"
             command = ("--work-tree", tree, "check-ignore", "--stdin", "-z", "--no-index")
             told = await git(self._git_dir, *command, data=data, codes=(0, 1), folder=tree)
         return {os.fsdecode(path) for path in told.split(b"\0") if path}
+
+    async def _blobs(self, names: Sequence[str]) -> dict[str, bytes]:
+        """What they hold, of as many as may be read."""
+        data = "".join(f"{name}\n" for name in dict.fromkeys(names)).encode()
+        room, wanted = _MOST_RULES, b""
+        for line in (await git(self._git_dir, "cat-file", "--batch-check", data=data)).splitlines():
+            name, _, size = line.split(b" ")
+            if int(size) <= room:
+                room, wanted = room - int(size), wanted + name + b"\n"
+        told = await git(self._git_dir, "cat-file", "--batch", data=wanted)
+        found: dict[str, bytes] = {}
+        while told:
+            head, _, rest = told.partition(b"\n")
+            name, _, size = head.split(b" ")
+            found[name.decode()], told = rest[: int(size)], rest[int(size) + 1 :]
+        return found
 
     async def close(self) -> None:
         """See the port."""
@@ -109,9 +124,20 @@ async def taken(repository: str, commit: str) -> GitCheckout:
         raise
 
 
-def _write(path: str, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
+def _folders(path: str) -> list[str]:
+    """All that it lies in, the top one as the empty name."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[:count]) for count in range(len(parts) + 1)]
+
+
+def _write(tree: str, rules: Mapping[str, str], blobs: Mapping[str, bytes]) -> None:
+    """Lay files out below `tree`: path -> the name of what it holds."""
+    for path, name in rules.items():
+        target = os.path.join(tree, path)
+        with contextlib.suppress(FileExistsError, NotADirectoryError):  # a broken tree may name a file and a folder alike
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with open(target, "xb") as file:
+                file.write(blobs.get(name, b""))
 
 
 async def _packed(folder: str, git_dir: str, commit: str) -> GitCheckout:

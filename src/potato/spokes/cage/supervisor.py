@@ -32,7 +32,7 @@ import struct
 import sys
 import time
 
-TYPE_CHECKING = False  # typing and subprocess take longer to import than the rest together
+TYPE_CHECKING = False  # typing takes longer to import than the rest together
 if TYPE_CHECKING:
     from typing import Any
 
@@ -62,6 +62,7 @@ IFF_UP_RUNNING = 0x1 | 0x40
 TERM_GRACE_S = 2.0
 EXIT_GRACE_S = 0.3
 LOOK_S = 0.25
+WORDS = 64 * 1024
 CANNOT_EXECUTE = 127
 WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 
@@ -74,8 +75,8 @@ def prctl(option: int, value: int) -> None:
         return
 
 
-def spawn(spec: Spec, status_fd: int) -> int:
-    """Start the agent in a session of its own; returns its pid. A failed exec writes to the status."""
+def spawn(spec: Spec, status_fd: int, streams: tuple[int, ...] = ()) -> int:
+    """Start it in a session of its own, with other standard `streams` if there are any; returns its pid. A failed exec writes to the status."""
     argv, cage = spec["argv"], spec.get("cage")
     pid = os.fork()
     if pid:
@@ -87,13 +88,16 @@ def spawn(spec: Spec, status_fd: int) -> int:
         for number in (signal.SIGPIPE, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         os.set_inheritable(status_fd, False)
+        for number, fd in enumerate(streams):
+            os.dup2(fd, number)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if cage:
             for fd in cage["group_fds"]:
                 os.write(fd, b"0")
             for name, most in cage["limits"].items():
                 limit(getattr(resource, name), most)
-            given = ["--seccomp", str(filter_fd(cage)), "--args", str(arguments_fd(cage, spec))]
+            filter_fd = file_of(bytes.fromhex(cage["refusals"]))
+            given = ["--seccomp", str(filter_fd), "--args", str(arguments_fd(cage, spec))]
             argv, environment = [*cage["argv"], *given, "--", *argv], dict[str, str]()
         else:
             os.chdir(spec["folder"])
@@ -118,11 +122,6 @@ def arguments_fd(cage: Spec, spec: Spec) -> int:
     for name, value in spec["environment"].items():
         arguments += ["--setenv", name, value]
     return file_of(b"\0".join(part.encode() for part in arguments) + b"\0")
-
-
-def filter_fd(cage: Spec) -> int:
-    """A descriptor with the filter of system calls, for one start."""
-    return file_of(bytes.fromhex(cage["refusals"]))
 
 
 def file_of(content: bytes) -> int:
@@ -246,24 +245,27 @@ def serve_gate(gate_fd: int, port: int) -> None:
 # the workspace
 
 
-def lay_out(spec: Spec) -> None:
-    """Check the commit out, within a cage of its own: what stands in a repository is as hostile as an agent. Raises `OSError`."""
-    import subprocess  # it is loaded by now
+def lay_out(spec: Spec, status_fd: int, parent: int) -> int | None:
+    """Check the commit out, locked up and watched as the agent will be: what stands in a repository is as hostile as one.
 
+    Gives the verdict where it ended otherwise than well. Raises `OSError`.
+    """
     cage = spec["cage"]
     source = cage["source"]
-    refusals = filter_fd(cage)
-    script = [*cage["argv"], "--seccomp", str(refusals), *cage["bind"], "--", "/bin/sh", "-c", _CHECK_OUT, "sh", source["commit"]]
-    try:
-        done = subprocess.run(  # noqa: S603 - ours
-            script, env={}, stdin=source["pack_fd"], pass_fds=(refusals,), capture_output=True, timeout=source["timeout_s"], check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise OSError(0, f"the commit was not checked out within {source['timeout_s']:g} s") from None
-    finally:
-        os.close(refusals)
-    if done.returncode:
-        raise OSError(0, f"the commit cannot be checked out: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
+    argv = ["/bin/sh", "-c", _CHECK_OUT, "sh", source["commit"]]
+    heard, said = os.pipe()
+    os.set_blocking(said, False)  # what is too much to hear is lost, and holds nobody up
+    main = spawn({"argv": argv, "environment": {}, "cage": cage}, status_fd, (source["pack_fd"], said, said))
+    os.close(said)
+    exit_code, verdict = watch(main, {"cage": cage, "timeout_s": source["timeout_s"]}, parent)
+    kill_all(main)
+    with os.fdopen(heard, "rb") as file:
+        words = file.read(WORDS).decode("utf-8", "replace").strip()
+    if verdict == TIMED_OUT:
+        raise OSError(0, f"the commit was not checked out within {source['timeout_s']:g} s")
+    if exit_code and verdict is None:
+        raise OSError(0, f"the commit cannot be checked out: {words[-300:]}")
+    return CANCELLED if verdict == DONE else verdict
 
 
 _CHECK_OUT = """set -e
@@ -474,8 +476,13 @@ def supervise(spec: Spec, status_fd: int) -> int:
     prctl(PR_SET_DUMPABLE, 0)
     os.set_blocking(status_fd, False)
     cage = spec.get("cage")
+    before: dict[str, Stamp] = {}
     try:
-        before = locked_up(spec) if cage else {}
+        if cage:
+            early = lock_up(spec, status_fd, parent)
+            if early is not None:
+                return early
+            before = stamps(os.path.join(cage["home"], "workspace")) if cage["source"] else before
     except OSError as error:
         say(status_fd, {"error": f"no cage: {error.strerror}"})
         return NOT_STARTED
@@ -496,19 +503,14 @@ def supervise(spec: Spec, status_fd: int) -> int:
     return verdict
 
 
-def locked_up(spec: Spec) -> dict[str, Stamp]:
-    """Go into the cage, and lay the workspace out; what stands in it then. Raises `OSError`."""
+def lock_up(spec: Spec, status_fd: int, parent: int) -> int | None:
+    """Go into the cage, and lay the workspace out. Gives the verdict where it already ends with that. Raises `OSError`."""
     cage = spec["cage"]
     source = cage["source"]
-    if source:
-        import subprocess  # noqa: F401  # pyright: ignore[reportUnusedImport] - while we can still read it
     for fd in (cage["gate_fd"], *([source["pack_fd"], source["changes_fd"]] if source else [])):
         os.set_inheritable(fd, False)
     isolate(cage)
-    if not source:
-        return {}
-    lay_out(spec)
-    return stamps(os.path.join(cage["home"], "workspace"))
+    return lay_out(spec, status_fd, parent) if source else None
 
 
 def watch(main: int, spec: Spec, parent: int) -> tuple[int | None, int | None]:

@@ -17,6 +17,7 @@ from contract.test_runners import request
 from support.models import KEY, Models, provider
 
 from potato.core.budget import Limit
+from potato.config.models import ProviderModel
 from potato.ports import Request
 from potato.ports.session import NoSession, Price, Provider
 from potato.spokes.gate.gate import Pass
@@ -154,6 +155,32 @@ async def test_money_is_limited_by_prices(tmp_path: Path, models: Models) -> Non
         told = await opened.post(path, json=body)
         assert told.status_code == 403
         assert "the model 'big' has no price" in told.text
+
+
+async def test_what_a_provider_keeps_costs_what_it_asks_for_that(tmp_path: Path, models: Models) -> None:
+    """By the defaults of a config: 1.25 times for minutes, twice for an hour."""
+    model = ProviderModel.model_validate({"api": "anthropic", "url": models.url, "key": "A_KEY", "prices": {"big": {"input": "3", "output": "15"}}})
+    models.kept = {"cache_read_input_tokens": 2000, "cache_creation_input_tokens": 3000,
+                   "cache_creation": {"ephemeral_5m_input_tokens": 2000, "ephemeral_1h_input_tokens": 1000}}  # fmt: skip
+    path, body = QUESTIONS["messages"]
+    asked = replace(asking(tmp_path, models, allowance=Limit(micros=100_000)), providers={"anthropic": model.read("anthropic")})
+    async for entry, opened in client(asked):
+        assert (await opened.post(path, json={**body, "stream": True})).status_code == 200
+        assert entry.models.meter.micros == 1000 * 3 + 2000 * 3 + 2000 * 15 // 4 + 1000 * 6 + 50 * 15
+        assert entry.models.meter.tokens == 6050
+
+
+async def test_an_answer_without_an_end_is_not_kept(tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("potato.spokes.gate.models._MAX_ANSWER", 100_000)
+    models.text = "x" * 200_000
+    path, body = QUESTIONS["responses"]
+    async for entry, opened in client(asking(tmp_path, models)):
+        told = await opened.post(path, json=body)
+        assert (told.status_code, "the provider's answer has more than 100,000 bytes" in told.text) == (502, True)
+        assert entry.models.meter.tokens > 0
+        models.trouble = [(500, {"error": {"message": "x" * 10_000_000}})]
+        told = await opened.post(path, json=body)
+        assert (told.status_code, len(told.content) < 1000) == (500, True)
 
 
 @EACH

@@ -39,6 +39,8 @@ class Models:
     pause_s: float = 0.0
     words: int = 1
     usage: tuple[int, int] = (1000, 50)
+    kept: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What Messages tells of its caches, beside `usage`."""
 
     def step(self, done: int, names: list[tuple[str, str | None]]) -> tuple[str, str | None, Any] | None:
         """The tool to call next, if there is one: (name, namespace, arguments)."""
@@ -183,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
             block = {"type": "tool_use", "id": f"toolu_{number:04d}", "name": called[0], "input": {}}
             delta, ended = {"type": "input_json_delta", "partial_json": json.dumps(called[2])}, "tool_use"
         message = {"id": f"msg_{number}", "type": "message", "role": "assistant", "model": body["model"], "content": [], "stop_reason": None,
-                   "stop_sequence": None, "usage": {"input_tokens": self.models.usage[0], "output_tokens": 1}}  # fmt: skip
+                   "stop_sequence": None, "usage": {"input_tokens": self.models.usage[0], "output_tokens": 1, **self.models.kept}}  # fmt: skip
         if not body.get("stream"):
             content = {**block, "text": self.models.text} if called is None else {**block, "input": called[2]}
             self.whole({**message, "content": [content], "stop_reason": ended, "usage": {"input_tokens": 10, "output_tokens": 5}})

@@ -20,6 +20,8 @@ _MARKS: Final = {
     "message": ("»", "green"), "reasoning": ("~", "blue"), "tool_call": ("→", "cyan"), "tool_result": ("←", "cyan"),
     "model_call": ("$", "magenta"), "egress": ("⇄", "yellow"), "error": ("✗", "red"), "system": ("·", "yellow"),
 }  # fmt: skip
+_SAID: Final = frozenset({"text", "tool", "refused", "status", "input", "cached", "cache_write", "output"})
+"""What an event's line tells by itself."""
 
 
 @click.group(name="runs", invoke_without_command=True)
@@ -132,9 +134,7 @@ def _head(run: RunRecord) -> None:
 def _event(event: TranscriptEvent) -> None:
     from potato.cli.render import line
 
-    more = {
-        name: value for name, value in event.body.items() if name not in ("text", "tool", "refused", "status", "input", "cached", "output")
-    }
+    more = {name: value for name, value in event.body.items() if name not in _SAID}
     words = " ".join(str(event.body.get("text", "")).split())
     tool = f"{event.body['tool']}: " if event.body.get("tool") else ""
     detail = "  " + "  ".join(f"{name}={value}" for name, value in more.items()) if more else ""

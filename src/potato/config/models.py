@@ -235,6 +235,15 @@ class PriceModel(Strict):
     input: Annotated[Money, Field(description="Of a question.")]
     output: Annotated[Money, Field(description="Of an answer.")]
     cached: Annotated[Money | None, Field(description="Of a question's part that the provider had kept. Default: as `input`.")] = None
+    cache_write: Annotated[Money | None, Field(description="Of one that it keeps for minutes. Default: 1.25 times `input`.")] = None
+    cache_write_1h: Annotated[Money | None, Field(description="Of one that it keeps for an hour. Default: twice `input`.")] = None
+
+    def read(self, api: str) -> Price:
+        """As runners take it. Only one kind of provider tells what it keeps, and takes more for it."""
+        told = api == "anthropic"
+        write = self.input * (5 if told else 4) // 4 if self.cache_write is None else self.cache_write
+        write_1h = self.input * (2 if told else 1) if self.cache_write_1h is None else self.cache_write_1h
+        return Price(self.input, self.input if self.cached is None else self.cached, self.output, write, write_1h)
 
 
 class ProviderModel(Strict):
@@ -247,11 +256,7 @@ class ProviderModel(Strict):
 
     def read(self, name: str) -> Provider:
         """As runners take it."""
-        prices = {
-            model: Price(price.input, price.input if price.cached is None else price.cached, price.output)
-            for model, price in self.prices.items()
-        }
-        return Provider(name, self.api, self.url, self.key, prices)
+        return Provider(name, self.api, self.url, self.key, {model: price.read(self.api) for model, price in self.prices.items()})
 
 
 DEFAULT_PROVIDERS = {

@@ -110,6 +110,13 @@ class Price:
     input: int = 0
     cached: int = 0
     output: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+
+    @property
+    def dearest_input(self) -> int:
+        """Whatever becomes of a question's part."""
+        return max(self.input, self.cached, self.cache_write, self.cache_write_1h)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,20 @@ _BYTES_A_TOKEN: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Of one answer. `input` includes those that were `cached`."""
+    """Of one answer. `input` includes those that were `cached`, and those that now are, for minutes or for an hour."""
 
     input: int = 0
     cached: int = 0
     output: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
 
     def cost(self, price: Price) -> int:
         """In millionths of the currency."""
-        return ((self.input - self.cached) * price.input + self.cached * price.cached + self.output * price.output) // MICROS
+        plain = max(0, self.input - self.cached - self.cache_write - self.cache_write_1h)
+        asked = plain * price.input + self.cached * price.cached
+        kept = self.cache_write * price.cache_write + self.cache_write_1h * price.cache_write_1h
+        return (asked + kept + self.output * price.output) // MICROS
 
 
 class Meter:
@@ -53,7 +58,7 @@ class Meter:
         if self._allowance.tokens is not None:
             rooms.append(self._allowance.tokens - self.tokens - asked)
         if self._allowance.micros is not None:
-            left = self._allowance.micros - self.micros - Tokens(input=asked).cost(price)
+            left = self._allowance.micros - self.micros - asked * price.dearest_input // MICROS
             rooms.append(left * MICROS // price.output if price.output else 0)
         return max(0, min(rooms)) if rooms else None
 
@@ -82,9 +87,14 @@ def told_by_openai(usage: Any) -> Tokens:  # noqa: ANN401 - a provider's JSON
 def told_by_anthropic(usage: Any, before: Tokens) -> Tokens:  # noqa: ANN401 - a provider's JSON
     """Of the Messages API, where each part of a stream tells more. Source: https://docs.anthropic.com/en/api/messages-streaming."""
     parts = as_object(usage)
-    read, made = _number(parts.get("cache_read_input_tokens")), _number(parts.get("cache_creation_input_tokens"))
-    whole = _number(parts.get("input_tokens")) + read + made
-    return Tokens(max(before.input, whole), max(before.cached, read), max(before.output, _number(parts.get("output_tokens"))))
+    read, written = _number(parts.get("cache_read_input_tokens")), _number(parts.get("cache_creation_input_tokens"))
+    for_an_hour = min(written, _number(as_object(parts.get("cache_creation")).get("ephemeral_1h_input_tokens")))
+    whole = _number(parts.get("input_tokens")) + read + written
+    for_an_hour = max(before.cache_write_1h, for_an_hour)
+    return Tokens(
+        max(before.input, whole), max(before.cached, read), max(before.output, _number(parts.get("output_tokens"))),
+        max(before.cache_write, written - for_an_hour), for_an_hour,
+    )  # fmt: skip
 
 
 def _number(value: Any) -> int:  # noqa: ANN401 - a provider's JSON

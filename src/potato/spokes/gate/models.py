@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from potato.core.canonical import canonical
@@ -53,6 +53,8 @@ _RETURNED: Final = frozenset({"content-type", "retry-after", "request-id", "x-re
 _TROUBLE: Final[dict[int, Trouble]] = {401: "auth", 403: "auth", 429: "rate_limited", 529: "overloaded"}
 _FETCHED: Final = frozenset({"image_url", "file_url", "url", "server_url"})
 _MAX_LINE: Final = 8 << 20
+_MAX_ANSWER: Final = 32 << 20
+_MAX_WORDS: Final = 64_000
 
 
 @dataclass(slots=True)
@@ -208,14 +210,14 @@ class Models:
         told = "" if counter.final else " (guessed: the answer broke off)"
         self._request.session.tell(
             "model_call", f"{question.model}: {tokens.input} tokens in, {tokens.output} out{told}", status=200, input=tokens.input,
-            cached=tokens.cached, output=tokens.output,
+            cached=tokens.cached, cache_write=tokens.cache_write + tokens.cache_write_1h, output=tokens.output,
         )  # fmt: skip
 
     async def _pass_error(self, question: _Question, told: httpx.Response, send: Send) -> None:
         """Status and what is said, without anything of ours in it."""
         status = told.status_code
         self.trouble = _TROUBLE.get(status) or ("overloaded" if status >= 500 else self.trouble)  # noqa: PLR2004 - HTTP
-        words = _words((await told.aread())[:64_000])
+        words = _words(await _read(told, _MAX_WORDS))
         self._request.session.tell("model_call", f"{question.model}: HTTP {status}: {words}", status=status)
         if status in (401, 403):
             status, words = 403, "the provider refused the hub's key"
@@ -259,7 +261,7 @@ class _Counter:
 
 def _more(told: Tokens, guessed: Tokens) -> Tokens:
     """Of an answer that broke off when a part of its usage had been told: at least that, and at least what it looks like."""
-    return Tokens(max(told.input, guessed.input), told.cached, max(told.output, guessed.output))
+    return replace(told, input=max(told.input, guessed.input), output=max(told.output, guessed.output))
 
 
 async def _pass_on(told: httpx.Response, counter: _Counter, send: Send) -> None:
@@ -267,8 +269,10 @@ async def _pass_on(told: httpx.Response, counter: _Counter, send: Send) -> None:
     headers = [(name.encode(), value.encode("latin-1")) for name, value in told.headers.items() if name in _RETURNED]
     start = {"type": "http.response.start", "status": told.status_code, "headers": headers}
     if not told.headers.get("content-type", "").startswith("text/event-stream"):
-        data = await told.aread()
+        data = await _read(told, _MAX_ANSWER)
         counter.size = len(data)
+        if counter.size > _MAX_ANSWER:
+            raise _Refused(502, f"the provider's answer has more than {_MAX_ANSWER:,} bytes")
         with contextlib.suppress(ValueError, RecursionError):
             counter.whole(json.loads(data))
         counter.begun = True
@@ -281,6 +285,16 @@ async def _pass_on(told: httpx.Response, counter: _Counter, send: Send) -> None:
         counter.feed(chunk)
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _read(told: httpx.Response, most: int) -> bytes:
+    """Its body, or a little more than `most` of it."""
+    data = bytearray()
+    async for chunk in told.aiter_bytes():
+        data += chunk
+        if len(data) > most:
+            break
+    return bytes(data)
 
 
 def _take_ways_out(api: str, body: dict[str, Any]) -> None:

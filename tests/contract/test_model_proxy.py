@@ -16,8 +16,8 @@ from contract.test_mcp import served
 from contract.test_runners import request
 from support.models import KEY, Models, provider
 
-from potato.core.budget import Limit
 from potato.config.models import ProviderModel
+from potato.core.budget import Limit
 from potato.ports import Request
 from potato.ports.session import NoSession, Price, Provider
 from potato.spokes.gate.gate import Pass
@@ -159,7 +159,9 @@ async def test_money_is_limited_by_prices(tmp_path: Path, models: Models) -> Non
 
 async def test_what_a_provider_keeps_costs_what_it_asks_for_that(tmp_path: Path, models: Models) -> None:
     """By the defaults of a config: 1.25 times for minutes, twice for an hour."""
-    model = ProviderModel.model_validate({"api": "anthropic", "url": models.url, "key": "A_KEY", "prices": {"big": {"input": "3", "output": "15"}}})
+    model = ProviderModel.model_validate(
+        {"api": "anthropic", "url": models.url, "key": "A_KEY", "prices": {"big": {"input": "3", "output": "15"}}}
+    )
     models.kept = {"cache_read_input_tokens": 2000, "cache_creation_input_tokens": 3000,
                    "cache_creation": {"ephemeral_5m_input_tokens": 2000, "ephemeral_1h_input_tokens": 1000}}  # fmt: skip
     path, body = QUESTIONS["messages"]

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 MIN_LENGTH: Final = 8
 _WINDOW: Final = 12
 _KEPT: Final = 256
+_MOST_LETTERS: Final = 8
 _MOST_IN_ONE: Final = 5_000
 _AUTOMATON_BYTES: Final = 64 << 20
 _ESCAPES: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4}))")
@@ -27,7 +28,7 @@ def leaked(texts: Iterable[str], secrets: Mapping[str, str]) -> list[str]:
     A piece is half of the secret, twelve characters at most, read without case, white space, punctuation and invisible
     characters: as it is, reversed, or in hex, base64 (three offsets, both alphabets, twice, reversed, of UTF-16) or base32,
     also behind percent-encoding, entities and backslash escapes. Secrets under eight characters are not looked for. It does
-    not find compression or encryption.
+    not find other codings (base85, decimal numbers, shifted letters), compression or encryption.
     """
     wanted = {name: _finder(secret) for name, secret in secrets.items() if len(secret) >= MIN_LENGTH}
     if not wanted:
@@ -77,14 +78,25 @@ def _readings(text: str) -> list[str]:
 
 def _squeeze(text: str) -> str:
     """Letters and digits only, in one case, without accents; full-width and other look-alike forms as plain ones."""
-    if not text.isascii():
-        text = _unaccented(unicodedata.normalize("NFKD", _unaccented(text)))
-    return _NOT_WORD.sub("", text.casefold())
+    return _NOT_WORD.sub("", text.casefold()) if text.isascii() else text.translate(_PLAIN)
 
 
-def _unaccented(text: str) -> str:
-    """Without combining marks: putting a long run of them into order takes time that grows with its square."""
-    return "".join(char for char in text if not unicodedata.combining(char))
+class _Plain(dict[int, str | None]):
+    """Code point -> what it is read as, character by character: normalising a text as a whole takes time that grows with the square of
+    a run of marks, and makes eighteen letters of some.
+    """  # noqa: D205 - one sentence more
+
+    def __missing__(self, code: int) -> str | None:
+        char = chr(code)
+        if not char.isprintable():  # neither a letter nor a digit, and there are a million of them
+            return None
+        apart = "" if unicodedata.combining(char) else unicodedata.normalize("NFKD", char)
+        letters = "".join(part for part in apart if not unicodedata.combining(part)).casefold()
+        self[code] = "".join(letter for letter in letters if letter.isalnum())[:_MOST_LETTERS] or None
+        return self[code]
+
+
+_PLAIN: Final = _Plain()
 
 
 def _windows(secret: str) -> set[str]:

@@ -76,7 +76,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def spawn(spec: Spec, status_fd: int, streams: tuple[int, ...] = ()) -> int:
-    """Start it in a session of its own, with other standard `streams` if there are any; returns its pid. A failed exec writes to the status."""
+    """Start it in a session of its own, with other standard `streams` if told; returns its pid. A failed exec writes to the status."""
     argv, cage = spec["argv"], spec.get("cage")
     pid = os.fork()
     if pid:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,9 @@ PYTHON_FILES: Final = ("src", "tests", "benchmarks", "orchestrator.py", "dev.py"
 NEEDED: Final = {"git": "git", "node": "nodejs", "npm": "npm", "bwrap": "bubblewrap"}
 NODE_MINIMUM: Final = 20
 UNPACKED: Final = ROOT / ".cache" / "debian"
+QEMU: Final = "qemu-system-x86_64"
+MACHINE_UNPACKED: Final = ("linux-image-amd64", "busybox-static")
+"""Another machine for the tests that need a whole one; what cannot be installed without root is left out, with those tests."""
 
 
 def say(text: str) -> None:
@@ -50,7 +54,8 @@ def call(*argv: str | Path, check: bool = True, cwd: Path = ROOT) -> int:
 def system_packages() -> None:
     """Install Debian's packages that the tests need; without root, unpack what can be, or say the one command that is missing."""
     os.environ["PATH"] = f"{UNPACKED / 'root' / 'usr' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    missing = [package for tool, package in NEEDED.items() if shutil.which(tool) is None]
+    wanted = {**NEEDED, **({QEMU: "qemu-system-x86"} if os.geteuid() == 0 and platform.machine() == "x86_64" else {})}
+    missing = [package for tool, package in wanted.items() if shutil.which(tool) is None]
     if os.geteuid() != 0 and missing == ["bubblewrap"] and shutil.which("apt-get"):
         unpack(missing[0])
         missing = []
@@ -67,16 +72,23 @@ def system_packages() -> None:
         sys.exit(2)
 
 
-def unpack(package: str) -> None:
-    """Fetch one of Debian's packages with apt's own checks, and unpack it here: bubblewrap needs nothing of root's."""
-    say(f"unpacking {package} into {UNPACKED.relative_to(ROOT)}")
+def unpack(*packages: str) -> None:
+    """Fetch packages of Debian's with apt's own checks, with what a package of a kernel stands for, and unpack them here without root."""
+    say(f"unpacking {' '.join(packages)} into {UNPACKED.relative_to(ROOT)}")
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (UNPACKED / folder).mkdir(parents=True, exist_ok=True)
     options = [f"Dir::State={UNPACKED}/state", f"Dir::Cache={UNPACKED}/cache", "Dir::State::status=/var/lib/dpkg/status"]
     apt = ["apt-get", "-qq", *(part for option in options for part in ("-o", option))]
     call(*apt, "update", cwd=UNPACKED)
-    call(*apt, "download", package, cwd=UNPACKED)
-    call("dpkg", "-x", next(UNPACKED.glob(f"{package}_*.deb")), UNPACKED / "root")
+    told = subprocess.run(["apt-cache", *apt[2:], "depends", *packages], capture_output=True, text=True, cwd=UNPACKED, check=True).stdout
+    kernels = [line.split()[-1] for line in told.splitlines() if "Depends: linux-image-" in line]
+    call(*apt, "download", *packages, *kernels, cwd=UNPACKED)
+    for archive in UNPACKED.glob("*.deb"):
+        call("dpkg", "-x", archive, UNPACKED / "root")
+        archive.unlink()
+    for folder in (UNPACKED / "root").glob("lib/modules/*/kernel/drivers/*"):
+        if folder.name != "virtio":  # the rest is hundreds of megabytes for hardware that QEMU does not have
+            shutil.rmtree(folder)
 
 
 def node_packages(folder: Path = COUNTERPARTS) -> None:
@@ -99,6 +111,8 @@ def setup() -> None:
         say(f"error: {error}")
         sys.exit(1)
     system_packages()
+    if shutil.which(QEMU) and shutil.which("apt-get") and not list((UNPACKED / "root" / "boot").glob("vmlinuz-*")):
+        unpack(*MACHINE_UNPACKED)
     node_packages()
 
 

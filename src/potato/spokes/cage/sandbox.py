@@ -51,11 +51,12 @@ async def _tried() -> str | None:
         return f"no filter of system calls is known for {platform.machine()}"
     if bubblewrap() is None:
         return "bubblewrap is not installed"
-    ended = await launch(Launch("try", ("/bin/true",), {}, "/", _TRY_S, Cage()), _nothing)
+    ended = await launch(Launch("try", ("/bin/true",), {}, "/", _TRY_S, Cage()), _its_end)
     if ended.failure is None:
         return None
     return printable(ended.failure.removeprefix("it cannot be started: ") + " " + ended.log.decode("utf-8", "replace").strip(), 300).strip()
 
 
-async def _nothing(_stdin: asyncio.StreamWriter, _stdout: asyncio.StreamReader) -> None:
-    """It says nothing, and is told nothing."""
+async def _its_end(_stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader) -> None:
+    """It is told nothing and says nothing; to leave it earlier would be to end it, perhaps before it has failed."""
+    await stdout.read()

@@ -162,8 +162,10 @@ async def test_a_binary_beside_the_config_shows_itself_and_nothing_else(tmp_path
 @EACH
 async def test_what_it_started_ends_with_it(runner: str, tmp_path: Path) -> None:
     code = "import subprocess\nsubprocess.Popen(['/usr/bin/python3', '-c', '\"mark-of-a-coder\"; import time; time.sleep(600)'], start_new_session=True)\n"
+    code += "print('it started', file=sys.stderr)\n"
     code += (
         "greet(); answer({'stopReason': 'end_turn'})" if runner == "acp" else f"sys.stdin.read(); print('{json.dumps(SUMMARY[runner])}')"
     )
-    await run(runner, tmp_path, code)
+    report, _ = await run(runner, tmp_path, code)
+    assert "it started" in report.log, report
     assert survivors("mark-of-a-coder") == []

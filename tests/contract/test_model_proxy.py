@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +157,56 @@ async def test_money_is_limited_by_prices(tmp_path: Path, models: Models) -> Non
         told = await opened.post(path, json=body)
         assert told.status_code == 403
         assert "the model 'big' has no price" in told.text
+
+
+async def test_a_question_whose_answer_nobody_waits_for_is_counted(
+    tmp_path: Path, models: Models, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As if it had been as long as allowed, also where the run ends before; and the hub's log is none of the agent's business."""
+    path, body = QUESTIONS["messages"]
+    models.hold = threading.Event()
+    entries: list[Pass] = []
+    async for entry, opened in client(asking(tmp_path, models)):
+        entries.append(entry)
+        with pytest.raises(httpx.ReadTimeout):
+            await opened.post(path, json=body, timeout=1)
+    assert len(models.asked) == 1
+    models.hold.set()
+    usage = entries[0].models.meter.usage()
+    assert usage is not None
+    assert 100 < usage.tokens < 200
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("sent", [
+    b"garbage\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", b"GET http://[::1/ HTTP/1.1\r\nhost: x\r\n\r\n",
+    b"GET /%ff%00 HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 50\r\n\r\nhalf",
+])  # fmt: skip
+async def test_garbage_writes_nothing_into_the_hubs_log(sent: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with served(request(tmp_path), with_token=False) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        writer.write_eof()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+    assert caplog.records == []
+
+
+async def test_a_bug_of_ours_is_still_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pass, "_known", lambda *_: 1 / 0)
+    async with served(request(tmp_path), with_token=False) as (_, port), httpx.AsyncClient(trust_env=False) as opened:
+        assert (await opened.get(f"http://127.0.0.1:{port}/")).status_code == 500
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+
+async def test_a_model_whose_name_is_no_text_is_refused(tmp_path: Path, models: Models) -> None:
+    asked = asking(tmp_path, models, allowance=Limit(micros=10**6))
+    asked = replace(asked, providers={name: replace(one, prices={}) for name, one in asked.providers.items()})
+    async for _, opened in client(asked):
+        told = await opened.post("/openai/v1/responses", content=b'{"model": "\\ud800", "input": "hi"}')
+        assert (told.status_code, "has no price" in told.text) == (403, True)
 
 
 async def test_what_a_provider_keeps_costs_what_it_asks_for_that(tmp_path: Path, models: Models) -> None:

@@ -150,7 +150,9 @@ async def test_a_transcript_is_bounded_and_holds_no_secret() -> None:
     transcript.add("message", "first half " + CANARY[:13], {})
     transcript.add("message", CANARY[13:] + " second half", {})
     transcript.add("tool_call", "comment", {"arguments": {"body": CANARY, "n": 5}})
-    transcript.add("message", "x" * 100_000 + "\x1b[31m\u202e", {})
+    transcript.add(
+        "message", "x" * 100_000 + "\x1b[31m\u202e", {"ratio": float("nan"), "size": 10**4000, "score": 0.5, "limit": float("inf")}
+    )
     for _ in range(3 * MAX_EVENTS):
         transcript.add("message", "y" * 2000, {})
     await transcript.close()
@@ -158,6 +160,8 @@ async def test_a_transcript_is_bounded_and_holds_no_secret() -> None:
     assert CANARY[13:] not in json.dumps([event.body for event in shelf.kept])
     assert shelf.kept[4].body["text"].startswith("x" * MAX_CHARACTERS)
     assert "\x1b" not in shelf.kept[4].body["text"]
+    assert {key: shelf.kept[4].body[key] for key in ("ratio", "score", "limit")} == {"ratio": "NaN", "score": 0.5, "limit": "Infinity"}
+    assert isinstance(shelf.kept[4].body["size"], str)
     assert len(shelf.kept) <= MAX_EVENTS + 1
     assert sum(len(event.body["text"]) for event in shelf.kept) < MAX_TOTAL + MAX_CHARACTERS
     assert (shelf.kept[-1].kind, shelf.kept[-1].body["text"][:20]) == ("system", "the rest is left out")

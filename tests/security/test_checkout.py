@@ -20,6 +20,7 @@ from support.github import wait_until
 
 from potato.core.gate import Grant, Setting, judge
 from potato.errors import PotatoError
+from potato.forges import git as forge_git
 from potato.forges.git import GitCheckout, fetched, taken
 from potato.hub.patches import with_patch
 from potato.ports import Bounds, Change, Report, Source
@@ -141,6 +142,10 @@ def judged(changes: list[Change], commit: str, grant: Grant = GRANT) -> Any:
         ("rm passwd; echo x > passwd", "deny", "'passwd' is not among those"),
         ("head -c 100 /dev/zero > zero.txt; printf '\\377\\376' >> zero.txt", "deny", "it is no text"),
         ("mkfifo pipe.txt", "deny", "no plain file"),
+        ("printf x > \"$(printf '\\377.txt')\"", "deny", "its name is none"),
+        ("echo x > ':!x.txt'; echo x > ':(foo)x.txt'; mkdir -p ':'; echo x > ':/build'", "deny", "the path ':(foo)x.txt' is refused"),
+        ("mkdir -p ':/docs'; echo x > ':/docs/a.pyc'; echo x > ok.txt", "allow", ""),
+        ("for n in $(seq 9); do head -c 999999 /dev/zero | tr '\\0' % > $n.txt; done", "deny", "with all others it has 8,999,991 bytes"),
         ("mkdir -p docs/.git; echo '[core]' > docs/.git/config", "deny", ".git"),
         ("mkdir -p docs/.GIT; echo x > docs/.GIT/config", "deny", ".GIT"),
         ("mkdir -p 'docs/git~1'; echo x > 'docs/git~1/config'", "deny", "git~1"),
@@ -234,6 +239,48 @@ async def test_a_tree_that_names_what_lies_outside_is_not_written_out(tmp_path: 
     asked = request(tmp_path, command=("/bin/sh", "-c", "cat > /dev/null; echo '{}'"), sandbox="auto")
     assert "cannot be checked out" in str((await caged(replace(asked, source=checkout.source))).failure)
     assert not list(tmp_path.glob(".gitignore"))
+    await checkout.close()
+
+
+@pytest.mark.slow
+async def test_a_small_commit_of_endless_names_and_a_deep_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a tree says once stands in each of its paths: these are told neither by git nor by the agent's folders all at once."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    blob = git(folder, "hash-object", "-w", "--stdin", data="*.x\n")
+    tree = git(folder, "mktree", data="".join(f"100644 blob {blob}\tf{number}\n" for number in range(50_000)))
+    for _ in range(15):
+        tree = git(folder, "mktree", data=f"040000 tree {tree}\t{'d' * 250}\n")
+    checkout = await taken(str(folder / ".git"), git(folder, "commit-tree", "-m", "x", tree))
+    sizes: list[int] = []
+    original = forge_git.git
+
+    async def measured(*arguments: Any, **options: Any) -> bytes:
+        told = await original(*arguments, **options)
+        sizes.append(len(told))
+        return told
+
+    monkeypatch.setattr(forge_git, "git", measured)
+    known = Change("/".join(["d" * 250] * 15) + "/f7", 0o100644, b"*.x\n")
+    deep = [Change("/".join("d" * 1_900) + f"/{number}", 0o100644, b"x") for number in range(2_000)]
+    wide = [Change(f"{number}/" * 30 + "a.x", 0o100644, b"x") for number in range(2_000)]
+    assert await checkout.differing([known, *deep, *wide]) == [*deep, *wide]
+    assert max(sizes) < 1 << 20
+    asked = request(tmp_path, command=("/bin/sh", "-c", "cat > /dev/null; echo '{}'"), sandbox="auto")
+    report = await caged(replace(asked, source=checkout.source))
+    assert "the paths of its files have more than 33,554,432 characters together" in str(report.failure)
+    await checkout.close()
+
+
+async def test_rules_for_ignoring_that_never_end_have_an_end(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository / ".gitignore").write_text("/" + "*a" * 12 + "b\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "rules")
+    monkeypatch.setattr(forge_git, "_IGNORE_S", 0.5)
+    checkout = await taken(str(repository / ".git"), git(repository, "rev-parse", "HEAD"))
+    with pytest.raises(PotatoError, match=r"took more than 0\.5 s"):
+        await checkout.differing([Change("a" * 60 + "c", 0o100644, b"x")])
     await checkout.close()
 
 

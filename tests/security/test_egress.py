@@ -49,6 +49,7 @@ def test_these_are(address: str) -> None:
         "",
         "a" * 300,
         "\x00",
+        "1.1.1.1\x00.example.com",
         "xn--\xff",
     ],
 )
@@ -134,6 +135,9 @@ async def test_a_tunnel_to_a_listed_host(tmp_path: Path, echo: Any) -> None:
     ("head", "status", "said"),
     [
         (lambda t: asked("evil.example:443", t), b"403", b"it is not among the hosts (at port 443) that 'egress' lists"),
+        (lambda t: asked("1.1.1.1\0.example.com:443", t), b"403", b"it is not among the hosts"),
+        (lambda t: asked("a b.example.com:443", t), b"403", b"it is not among the hosts"),
+        (lambda t: asked("\xe9.example.com:443", t), b"403", b"it is not among the hosts"),
         (lambda t: asked("pypi.org:22", t), b"403", b"it is not among the hosts (at port 443) that 'egress' lists"),
         (lambda t: asked("pypi.org", t), b"403", b"it is not among the hosts"),
         (lambda t: asked("127.0.0.1:443", t), b"403", b"it is not among the hosts"),
@@ -147,7 +151,7 @@ async def test_a_tunnel_to_a_listed_host(tmp_path: Path, echo: Any) -> None:
     ],
 )  # fmt: skip
 async def test_any_other_tunnel_is_refused(head: Any, status: bytes, said: bytes, tmp_path: Path) -> None:
-    async with served(request(tmp_path, egress=("pypi.org", "localhost.example")), with_token=False) as (entry, port):
+    async with served(request(tmp_path, egress=("pypi.org", "localhost.example", "*.example.com")), with_token=False) as (entry, port):
         told = await connect(port, head(entry.token))
         assert told.split(b" ")[1] == status, told
         assert said in told

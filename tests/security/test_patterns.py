@@ -19,7 +19,7 @@ from potato.forges.github.payload import Comment
 from potato.spokes.builtin import ci_guard, coverage, documentation, security, triage
 
 HOSTILE = ["a" * 50_000 + "!", "ab" * 25_000, "/" * 50_000, "a/" * 25_000, " " * 50_000, "#" * 50_000, "<!--" * 12_000, "fix " * 12_000, "curl " * 10_000,
-           "${{" * 15_000, "a.py 1 1 " * 5_000, "\n" * 50_000, "[a]: #" + " " * 50_000 + "x", "a" + "\u0301\u0323" * 25_000, "uses: " + "a/" * 20_000, "(" * 50_000, "\ufdfa" * 50_000]  # fmt: skip
+           "${{" * 15_000, "a.py 1 1 " * 5_000, "\n" * 50_000, "[a]: #" + " " * 50_000 + "x", "a" + "\u0301\u0323" * 25_000, "uses: " + "a/" * 20_000, "(" * 50_000, "\ufdfa" * 50_000, "&#" + "1" * 50_000, "&#" + "0" * 50_000, "&#1" * 17_000]  # fmt: skip
 FIXED = [
     *triage.BY_TITLE.values(),
     *security.EVERYWHERE.values(),

@@ -38,6 +38,8 @@ class Models:
     cut: bool = False
     pause_s: float = 0.0
     words: int = 1
+    hold: threading.Event | None = None
+    """What it waits for before it answers."""
     usage: tuple[int, int] = (1000, 50)
     kept: dict[str, Any] = field(default_factory=dict[str, Any])
     """What Messages tells of its caches, beside `usage`."""
@@ -73,6 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.models.asked.append(Asked(path, headers, body, raw))
+        if self.models.hold is not None:
+            self.models.hold.wait(60)
         if KEY not in (headers.get("authorization", "").removeprefix("Bearer "), headers.get("x-api-key")):
             self.whole({"error": {"message": f"wrong key {headers.get('authorization')}", "type": "auth"}}, 401)
         elif self.models.trouble:

@@ -127,6 +127,8 @@ SECRET = "s3cr3t-Value/with+signs"
         "".join(f"\\x{byte:02x}" for byte in SECRET.encode()),
         "".join(f"\\u{ord(char):04x}" for char in SECRET),
         "".join(f"&#{ord(char)};" for char in SECRET),
+        "".join(f"&#{ord(char):0100d};" for char in SECRET) + "&#" + "9" * 5000 + ";",
+        "".join(f"&amp;#{ord(char):010d};&#{'1' * 4301}" for char in SECRET),
         urllib.parse.quote(urllib.parse.quote(SECRET, safe=""), safe=""),
         "".join(f"%{byte:02X}" for byte in SECRET.encode()),
         base64.b64encode(SECRET.encode("utf-16-le")).decode(),

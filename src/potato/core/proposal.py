@@ -11,10 +11,13 @@ from typing import Annotated, Any, Final, Literal, cast
 import msgspec
 from msgspec import Meta
 
+from potato.core.foreign import as_list, as_object
 from potato.core.permission import WRITING
-from potato.core.text import did_you_mean
+from potato.core.text import did_you_mean, printable
 
 MAX_BODY: Final = 65_000
+MOST_CHARACTERS: Final = 1_000_000
+"""Of a proposed file."""
 
 _NO_CONTROLS: Final = r"^(?=\S)[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+(?<=\S)\Z"
 Label = Annotated[str, Meta(max_length=50, pattern=_NO_CONTROLS)]
@@ -95,7 +98,7 @@ class FileChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole file as it shall be; `content` null deletes it."""
 
     path: FilePath
-    content: Annotated[str, Meta(max_length=1_000_000)] | None
+    content: Annotated[str, Meta(max_length=MOST_CHARACTERS)] | None
     executable: bool = False
 
 
@@ -177,6 +180,10 @@ def parse_action(raw: Any) -> Action:  # noqa: ANN401 - an agent's word
     if not isinstance(kind, str) or kind not in WRITING:
         message = f"unknown kind {str(kind)[:60]!r}. {did_you_mean(str(kind), WRITING)}".rstrip()
         raise MalformedProposal(message)
+    for file in as_list(cast("dict[str, Any]", raw).get("files")):
+        problem = as_object(file).get("problem")  # told by whoever made the patch
+        if problem:
+            raise MalformedProposal(f"{printable(str(as_object(file).get('path')), 200)}: {printable(str(problem), 200)}")
     try:
         return msgspec.convert(raw, _UNION, strict=True)
     except msgspec.ValidationError as error:

@@ -19,6 +19,8 @@ _MOST_LETTERS: Final = 8
 _MOST_IN_ONE: Final = 5_000
 _AUTOMATON_BYTES: Final = 64 << 20
 _ESCAPES: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4}))")
+_ZEROS: Final = re.compile(r"(?<=&#)0+(?=[0-9])")
+_NO_CHARACTER: Final = re.compile(r"&#[0-9]{8,};?")
 _NOT_WORD: Final = re.compile(r"[\W_]+")
 
 
@@ -72,8 +74,13 @@ def _finder(secret: str) -> Callable[[str], bool]:
 
 def _readings(text: str) -> list[str]:
     """The text, squeezed, in each way it may be decoded."""
-    decoded = [text, unquote(unquote(text)), html.unescape(html.unescape(text)), _ESCAPES.sub(lambda m: chr(int(m[1] or m[2], 16)), text)]
+    decoded = [text, unquote(unquote(text)), _unescaped(_unescaped(text)), _ESCAPES.sub(lambda m: chr(int(m[1] or m[2], 16)), text)]
     return list(dict.fromkeys(_squeeze(part) for part in dict.fromkeys(decoded)))
+
+
+def _unescaped(text: str) -> str:
+    """Its entities as characters; a number that is none's is nothing: Python would not read thousands of digits."""
+    return html.unescape(_NO_CHARACTER.sub("", _ZEROS.sub("", text)))
 
 
 def _squeeze(text: str) -> str:

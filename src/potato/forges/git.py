@@ -15,7 +15,7 @@ import shutil
 import signal
 import stat
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha1, sha256
 from typing import Final
 
@@ -26,6 +26,17 @@ from potato.ports import Change, Source
 _TIMEOUT_S: Final = 300.0
 _MAX_PACK: Final = 2 << 30
 _MOST_RULES: Final = 4 << 20
+_LONGEST_PATH: Final = 512
+_DEEPEST_PATH: Final = 32
+"""Whatever lies deeper is not looked for in rules for ignoring: their number would grow with the square of the depth."""
+
+_IGNORE_S: Final = 10.0
+"""Patterns may take endless time."""
+
+_ARGUMENTS: Final = 64 * 1024
+_HERE: Final = "./"
+"""Before a path: what begins with a colon is else no path to git but words about some."""
+
 _SHA1_LENGTH: Final = 40
 _SETTINGS: Final = {
     "core.hooksPath": "/dev/null", "core.fsmonitor": "false", "core.attributesFile": "/dev/null", "protocol.allow": "never",
@@ -45,28 +56,36 @@ class GitCheckout:
 
     async def differing(self, changes: Sequence[Change]) -> list[Change]:
         """See the port. Contents are compared here, by their hashes; what the agent's own files say about ignoring does not count."""
-        known: dict[str, tuple[int, str]] = {}
-        for line in (await git(self._git_dir, "ls-tree", "-r", "-z", "--full-tree", self.source.commit)).split(b"\0"):
-            head, _, name = line.partition(b"\t")
-            if name:
-                mode, _, sha = head.decode().split(" ")
-                known[os.fsdecode(name)] = (int(mode, 8), sha)
+        known = await self._known([change.path for change in changes])
         found = [change for change in changes if not _same(change, known.get(change.path), len(self.source.commit))]
-        ignored = await self._ignored([change.path for change in found if change.path not in known], known)
+        ignored = await self._ignored([change.path for change in found if change.path not in known])
         return [change for change in found if change.path not in ignored]
 
-    async def _ignored(self, paths: Sequence[str], known: Mapping[str, tuple[int, str]]) -> set[str]:
-        """Which of these the commit's `.gitignore` files leave out: those in the folders above them."""
-        above = {os.path.join(folder, ".gitignore") for path in paths for folder in _folders(path)}
-        rules = {path: known[path][1] for path in sorted(above & known.keys()) if stat.S_ISREG(known[path][0])}
+    async def _known(self, paths: Sequence[str]) -> dict[str, tuple[int, str]]:
+        """Which of these the commit has: mode and name of what they hold. Not all of its files: a small commit may have endless ones."""
+        known: dict[str, tuple[int, str]] = {}
+        for some in _packets(paths):
+            told = await git(self._git_dir, "ls-tree", "-z", "--full-tree", self.source.commit, "--", *(_HERE + path for path in some))
+            for line in told.split(b"\0"):
+                head, _, name = line.partition(b"\t")
+                mode, kind, sha = head.decode().split(" ") if name else ("", "tree", "")
+                if kind != "tree":
+                    known[os.fsdecode(name)] = (int(mode, 8), sha)
+        return known
+
+    async def _ignored(self, paths: Sequence[str]) -> set[str]:
+        """Which of these the `.gitignore` files leave out that the commit has in the folders above them."""
+        paths = [path for path in paths if len(path) <= _LONGEST_PATH and path.count("/") <= _DEEPEST_PATH]
+        rules = await self._known(sorted({os.path.join(folder, ".gitignore") for path in paths for folder in _folders(path)}))
         if not rules:
             return set()
         with tempfile.TemporaryDirectory(dir=self._folder) as tree:
-            await asyncio.to_thread(_write, tree, rules, await self._blobs(list(rules.values())))
-            data = b"\0".join(os.fsencode(path) for path in paths) + b"\0"
+            named = {path: name for path, (mode, name) in rules.items() if stat.S_ISREG(mode)}
+            await asyncio.to_thread(_write, tree, named, await self._blobs(list(named.values())))
+            data = b"".join(os.fsencode(_HERE + path) + b"\0" for path in paths)
             command = ("--work-tree", tree, "check-ignore", "--stdin", "-z", "--no-index")
-            told = await git(self._git_dir, *command, data=data, codes=(0, 1), folder=tree)
-        return {os.fsdecode(path) for path in told.split(b"\0") if path}
+            told = await git(self._git_dir, *command, data=data, codes=(0, 1), folder=tree, timeout_s=_IGNORE_S)
+        return {os.fsdecode(path).removeprefix(_HERE) for path in told.split(b"\0") if path}
 
     async def _blobs(self, names: Sequence[str]) -> dict[str, bytes]:
         """What they hold, of as many as may be read."""
@@ -124,6 +143,19 @@ async def taken(repository: str, commit: str) -> GitCheckout:
         raise
 
 
+def _packets(paths: Sequence[str]) -> Iterator[list[str]]:
+    """As many at once as fit into the arguments of a command."""
+    some, size = list[str](), 0
+    for path in paths:
+        if size > _ARGUMENTS:
+            yield some
+            some, size = [], 0
+        some.append(path)
+        size += len(path)
+    if some:
+        yield some
+
+
 def _folders(path: str) -> list[str]:
     """All that it lies in, the top one as the empty name."""
     parts = path.split("/")[:-1]
@@ -158,7 +190,7 @@ async def _packed(folder: str, git_dir: str, commit: str) -> GitCheckout:
 
 
 async def git(git_dir: str | None, *arguments: str, data: bytes = b"", extra: Mapping[str, str] | None = None, codes: Sequence[int] = (0,),
-              folder: str = "/", into: int | None = None) -> bytes:  # fmt: skip
+              folder: str = "/", into: int | None = None, timeout_s: float = _TIMEOUT_S) -> bytes:  # fmt: skip
     """What git says on stdout, where that does not go `into` a descriptor. Settings and credentials go by the environment: argv is for all
     to see. Raises `PotatoError`.
     """  # noqa: D205 - one sentence more
@@ -182,13 +214,14 @@ async def git(git_dir: str | None, *arguments: str, data: bytes = b"", extra: Ma
     except OSError as error:
         raise PotatoError("checkout-failed", f"git cannot be run: {error.strerror}.", "Install git.") from None
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             out, said = await process.communicate(data)
     except TimeoutError:
-        raise PotatoError("checkout-failed", f"git {arguments[0]} took more than {_TIMEOUT_S:g} s.") from None
+        raise PotatoError("checkout-failed", f"git {arguments[0]} took more than {timeout_s:g} s.") from None
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended, and only the news of that is under way
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode not in codes:
         raise PotatoError("checkout-failed", f"git {arguments[0]} failed: {printable(said.decode('utf-8', 'replace').strip(), 300)}")

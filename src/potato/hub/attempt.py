@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from potato.hub import entries
 from potato.hub.patches import unproposed, with_patch
 from potato.hub.session import RunSession
 from potato.hub.transcript import Transcript
-from potato.ports import AgentSpec, Checkout, Effect, Fenced, ProposalRecord, Report, Request, RunRecord, Work
+from potato.ports import AgentSpec, Change, Checkout, Effect, Fenced, ProposalRecord, Report, Request, RunRecord, Work
 
 if TYPE_CHECKING:
     from potato.hub.context import Hub
@@ -158,17 +159,21 @@ class Attempt:
         async with self._checkout(agent) as checkout:
             setting = self._setting(agent, guarded, checkout)
             report, session = await self._report(agent, Given(secrets, keys, guarded), setting, checkout)
-            proposals = await self._patched(
-                agent, [*session.proposals, *report.proposals], report, session.summary or report.summary, checkout
-            )
-        self.run.summary = _withheld(session.summary or report.summary, guarded)
-        self.run.warnings += tuple(report.warnings)
-        self.run.usage = report.usage
-        self.run.log = _withheld(report.log[-_LOG_CHARACTERS:], guarded)
-        self.run.trouble = report.trouble
-        if report.failure:
-            return _withheld(report.failure, guarded)
-        verdicts = judge(proposals, agent.grant(), setting)
+            summary = session.summary or report.summary
+            self.run.usage, self.run.trouble = report.usage, report.trouble
+            self.run.warnings += tuple(report.warnings)
+            self.run.summary = await asyncio.to_thread(_withheld, summary, guarded)
+            self.run.log = _withheld(report.log[-_LOG_CHARACTERS:], guarded)
+            if report.failure:
+                return _withheld(report.failure, guarded)
+            proposals = [*session.proposals, *report.proposals]
+            if checkout is not None and report.changes is not None:
+                try:
+                    changes = await checkout.differing(report.changes)
+                except PotatoError as error:  # what its files are called is the agent's doing: doing all of it again would not help
+                    return f"its workspace cannot be compared with the commit: {error.message}"
+                proposals = self._patched(agent, proposals, changes, summary, checkout.source.commit)
+        verdicts = await asyncio.to_thread(judge, proposals, agent.grant(), setting)
         self.run.proposals = [
             ProposalRecord(f"{self.run.id}.{n}", v.kind, v.args, v.answer, v.reason, v.digest) for n, v in enumerate(verdicts, 1)
         ]
@@ -210,15 +215,12 @@ class Attempt:
             if checkout is not None:
                 await checkout.close()
 
-    async def _patched(self, agent: AgentSpec, proposals: list[Any], report: Report, summary: str, checkout: Checkout | None) -> list[Any]:
+    def _patched(self, agent: AgentSpec, proposals: list[Any], changes: Sequence[Change], summary: str, commit: str) -> list[Any]:
         """The proposals, with what really differs in the workspace."""
-        if checkout is None or report.changes is None or report.failure:
-            return proposals
-        changes = await checkout.differing(report.changes)
         dropped = unproposed(changes, agent.permissions)
         if dropped:
             self.run.warnings += (dropped,)
-        return with_patch(proposals, changes, checkout.source.commit, summary, agent.name, agent.permissions)
+        return with_patch(proposals, changes, commit, summary, agent.name, agent.permissions)
 
     def _credentials(self) -> dict[str, str]:
         """The hub's own secrets: no agent has them, and none may publish them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -34,6 +35,7 @@ class RunSession:
         self._transcript = transcript
         self._workspace = workspace
         self._calls = 0
+        self._one_at_a_time = asyncio.Lock()
         self.proposals: list[dict[str, Any]] = []
         self.summary = ""
         self.tools: Sequence[Tool] = self._granted()
@@ -84,7 +86,10 @@ class RunSession:
             return Answer(f"'{unknown[0][:60]}' is no argument of {name}. {hint}".rstrip(), refused=True)
         if name == REPORT:
             return self._report(arguments.get("summary"))
-        return await self._read(name, arguments) if tool.reads else self._propose(name, arguments)
+        if tool.reads:
+            return await self._read(name, arguments)
+        async with self._one_at_a_time:
+            return await self._propose(name, arguments)
 
     def _report(self, summary: Any) -> Answer:  # noqa: ANN401 - an agent's word
         if not isinstance(summary, str):
@@ -99,13 +104,14 @@ class RunSession:
         except PotatoError as error:
             return Answer(f"{error.message} {error.hint}".rstrip(), refused=True)
         text = marked([_shown(piece) for piece in pieces])
-        return Answer(masked(text[:_MAX_ANSWER], self._setting.secrets))
+        return Answer(await asyncio.to_thread(masked, text[:_MAX_ANSWER], self._setting.secrets))
 
-    def _propose(self, kind: str, arguments: Mapping[str, Any]) -> Answer:
+    async def _propose(self, kind: str, arguments: Mapping[str, Any]) -> Answer:
         raw = {"kind": kind, **arguments}
         if len(self.proposals) >= MAX_PROPOSALS:
             return Answer(f"a run has at most {MAX_PROPOSALS} proposals", refused=True)
-        verdict = judge([self._whole(one) for one in (*self.proposals, raw)], self._lenient(), self._setting)[-1]
+        batch = [self._whole(one) for one in (*self.proposals, raw)]
+        verdict = (await asyncio.to_thread(judge, batch, self._lenient(), self._setting))[-1]  # a large one is long to look through
         if verdict.answer == "deny":
             reason = verdict.reason.removeprefix("the whole batch is refused: ")
             before = "; what you proposed before stands" if self.proposals else ""

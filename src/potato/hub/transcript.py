@@ -21,6 +21,7 @@ MAX_CHARACTERS: Final = 16_000
 MAX_TOTAL: Final = 2_000_000
 _FLUSH_S: Final = 0.25
 _TAIL: Final = 400
+_LARGEST: Final = 2**53
 _BEYOND: Final = 4_000
 """So much is looked at beyond what is shown, for a secret that stands across the cut."""
 
@@ -69,7 +70,7 @@ class Transcript:
         return "\n".join(printable(line, MAX_CHARACTERS + 100) for line in cut.split("\n"))
 
     def _masked_value(self, value: Any) -> Any:  # noqa: ANN401 - JSON
-        if value is None or isinstance(value, (bool, int, float)):
+        if value is None or isinstance(value, bool) or (isinstance(value, (int, float)) and abs(value) <= _LARGEST):
             return value
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         return self._clean(text)

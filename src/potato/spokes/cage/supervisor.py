@@ -63,6 +63,7 @@ TERM_GRACE_S = 2.0
 EXIT_GRACE_S = 0.3
 LOOK_S = 0.25
 WORDS = 64 * 1024
+PATHS = 32 << 20
 CANNOT_EXECUTE = 127
 WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 
@@ -295,8 +296,9 @@ def stamps(root: str) -> dict[str, Stamp]:
 
 
 def walk(root: str) -> Any:  # noqa: ANN401 - an iterator of (path, entry)
-    """Every entry that is no folder, following no link, without the top folder's `.git`."""
+    """Every entry that is no folder, following no link, without the top `.git`. Raises `OSError` where they would fill our memory."""
     todo = [""]
+    room = PATHS
     while todo:
         folder = todo.pop()
         with os.scandir(os.path.join(root, folder)) as entries:
@@ -306,6 +308,9 @@ def walk(root: str) -> Any:  # noqa: ANN401 - an iterator of (path, entry)
                     if path != ".git":
                         todo.append(path)
                 else:
+                    room -= len(path)
+                    if room < 0:
+                        raise OSError(0, f"the paths of its files have more than {PATHS:,} characters together")
                     yield path, entry
 
 

@@ -23,6 +23,7 @@ from potato.ports import Session
 
 _MAX_HEAD: Final = 16 * 1024
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+_NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.IGNORECASE | re.ASCII)
 _CONNECT_S: Final = 10.0
 _PORTS: Final = frozenset({443})
 
@@ -33,6 +34,8 @@ class Unreachable(Exception):  # noqa: N818 - it names what the host is
 
 async def public_address(host: str, port: int) -> str:
     """The address to go to. Raises `Unreachable` where the host has none, or any that is not of the public internet."""
+    if "\0" in host:  # the resolver would read no further
+        raise Unreachable("it has no address")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -98,7 +101,7 @@ class Egress:
 
     async def _address(self, host: str, port: str) -> str:
         """Raises `Unreachable`."""
-        if not listed(host, self.allowed) or not _PORT.fullmatch(port) or int(port) not in _PORTS:
+        if not _NAME.fullmatch(host) or not listed(host, self.allowed) or not _PORT.fullmatch(port) or int(port) not in _PORTS:
             raise Unreachable("it is not among the hosts (at port 443) that 'egress' lists")
         return await public_address(host, int(port))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from typing import Any, Final, cast
 
@@ -45,10 +46,23 @@ class Front:
         await self.egress.close()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """An agent may send garbage and hang up as often as it likes; what is left is a bug of ours."""
+    return record.levelno >= logging.ERROR and not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+_LOG: Final = logging.getLogger("potato.gate")
+_LOG.addFilter(_is_news)
+
+
 class _Http(HttpToolsProtocol):
     """With an end to what is no body: heads, trailers and the frames of chunks, which the parser keeps or reads without one."""
 
     _beside_bodies = 0
+
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*arguments)
+        self.logger = _LOG
 
     def data_received(self, data: bytes) -> None:
         self._beside_bodies += len(data)

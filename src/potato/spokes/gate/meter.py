@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from potato.core.budget import MICROS, Limit
 from potato.core.foreign import as_object
+from potato.core.text import printable
 from potato.ports import Usage
 from potato.ports.session import Price
 
@@ -104,5 +105,5 @@ def _number(value: Any) -> int:  # noqa: ANN401 - a provider's JSON
 def used_up(prices: Mapping[str, Price], model: str, allowance: Limit) -> str | None:
     """Why the cost of a model cannot be kept within an allowance, if it cannot."""
     if allowance.micros is not None and model not in prices:
-        return f"the run's cost is limited, and the model '{model}' has no price; add it to the provider's 'prices'"
+        return f"the run's cost is limited, and the model '{printable(model, 100)}' has no price; add it to the provider's 'prices'"
     return None

@@ -72,6 +72,12 @@ class _Question:
     def price(self) -> Price:
         return self.provider.prices.get(self.model, Price())
 
+    @property
+    def longest(self) -> int:
+        """How many tokens its answer may have; nothing where it does not say."""
+        told = [self.body[key] for key in (self.limit, "max_tokens") if type(self.body.get(key)) is int]
+        return told[0] if told else 0
+
 
 class _Refused(Exception):  # noqa: N818 - it names what became of it
     """Why a question is not asked: status and words."""
@@ -185,10 +191,11 @@ class Models:
             self._client = httpx.AsyncClient(timeout=httpx.Timeout(600, connect=15), follow_redirects=False, trust_env=False)
         url = question.provider.url.rstrip("/").removesuffix("/v1") + question.path
         counter = _Counter(question)
+        content = json.dumps(question.body, separators=(",", ":")).encode()
+        pending = bool(question.limit)
         try:
-            async with self._client.stream(
-                "POST", url, content=json.dumps(question.body, separators=(",", ":")).encode(), headers=headers
-            ) as told:
+            async with self._client.stream("POST", url, content=content, headers=headers) as told:
+                pending = False
                 if told.status_code >= 400:  # noqa: PLR2004 - HTTP
                     await self._pass_error(question, told, send)
                     return
@@ -199,10 +206,15 @@ class Models:
                     if question.limit:
                         self._count(question, counter)
         except httpx.HTTPError as error:
+            pending = pending and not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             self.trouble = "overloaded"
             self._request.session.tell("model_call", f"{question.model}: {type(error).__name__}", status=0)
             if not counter.begun:
                 await _say(send, 502, f"the provider cannot be reached ({type(error).__name__})")
+        finally:
+            if pending:  # it was asked, and whoever asked did not wait: what is thought out then is paid for all the same
+                counter.told = Tokens(output=question.longest)
+                self._count(question, counter)
 
     def _count(self, question: _Question, counter: _Counter) -> None:
         tokens = counter.told if counter.told and counter.final else _more(counter.told or Tokens(), guess(question.size, counter.size))

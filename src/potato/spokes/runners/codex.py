@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-from potato.core.foreign import as_object
+from potato.core.foreign import as_list, as_object
 from potato.ports import Report, Request
 from potato.spokes.cage import spec
 from potato.spokes.cage.sandbox import Sandbox
@@ -103,5 +103,5 @@ def _event(request: Request, line: bytes, outcome: Outcome) -> None:
 
 
 def _paths(item: Mapping[str, Any]) -> list[str]:
-    changes: list[Any] = item.get("changes") or []
-    return [f"{as_object(change).get('kind')} {as_object(change).get('path')}" for change in changes[:100]]
+    changes = as_list(item.get("changes"))[:100]
+    return [f"{as_object(change).get('kind')} {as_object(change).get('path')}" for change in changes]

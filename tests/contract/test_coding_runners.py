@@ -169,3 +169,19 @@ async def test_what_it_started_ends_with_it(runner: str, tmp_path: Path) -> None
     report, _ = await run(runner, tmp_path, code)
     assert "it started" in report.log, report
     assert survivors("mark-of-a-coder") == []
+
+
+async def test_a_tool_that_claude_code_lacks_is_told(tmp_path: Path) -> None:
+    """The binary leaves out silently what it does not have."""
+    (tmp_path / "claude").write_text(
+        "#!/bin/sh\ncat > /dev/null\n"
+        """echo '{"type": "system", "subtype": "init", "tools": ["Bash", "Read"]}'\n"""
+        f"echo '{json.dumps(SUMMARY['claude'])}'\n"
+    )
+    (tmp_path / "claude").chmod(0o755)
+    gate = Gate()
+    asked = request(tmp_path, command=(str(tmp_path / "claude"),), sandbox="auto")
+    report = await ClaudeRunner(gate, Sandbox()).run(replace(asked, agent=replace(asked.agent, tools=("Read", "Grep", "Write"))))
+    await gate.close()
+    assert (report.failure, report.summary) == (None, "all done")
+    assert report.warnings == ("Claude Code, as it is started here, has no tool Grep, Write; it has Bash, Edit and Read",)

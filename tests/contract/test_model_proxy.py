@@ -289,7 +289,10 @@ async def test_without_a_key_or_a_provider(tmp_path: Path, models: Models) -> No
     async for entry, opened in client(asking(tmp_path, models, keys={})):
         told = await opened.post(path, json=body)
         assert (told.status_code, entry.models.trouble) == (403, "auth")
-        assert "there is no key for 'openai': A_KEY is not set, or not among the agent's secrets" in told.text
+        assert "there is no key for 'openai': A_KEY is not among the agent's 'secrets'" in told.text
+    asked = asking(tmp_path, models, keys={})
+    async for _, opened in client(replace(asked, agent=replace(asked.agent, secrets=("A_KEY",)))):
+        assert "A_KEY is not set where the hub runs" in (await opened.post(path, json=body)).text
     with socket.create_server(("127.0.0.1", 0)) as free:
         models.url = f"http://127.0.0.1:{free.getsockname()[1]}"
     async for entry, opened in client(asking(tmp_path, models)):

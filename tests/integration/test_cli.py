@@ -473,3 +473,49 @@ def test_why_not_names_the_nearest_rules_and_what_failed(tmp_path: Path) -> None
     assert (runs.code, "codex_router runs: asked for by rule ends" in runs.out) == (0, True)
     typo = potato("explain", *options, "--why-not", "codex_tirage", cwd=tmp_path)
     assert (typo.code, "Did you mean 'codex_triage'?" in typo.err) == (2, True)
+
+
+READER = """
+import http.client, json, os, pathlib, sys
+json.load(sys.stdin)
+body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "read_file", "arguments": {"path": "src/a.py"}}}
+connection = http.client.HTTPConnection("127.0.0.1", 4180)
+connection.request("POST", "/mcp", json.dumps(body), {"authorization": "Bearer " + os.environ["POTATO_RUN_TOKEN"],
+    "content-type": "application/json", "accept": "application/json, text/event-stream"})
+text = json.loads(connection.getresponse().read())["result"]["content"][0]["text"]
+work = pathlib.Path(os.environ["POTATO_WORKSPACE"])
+(work / "src/b.py").write_text("more = 1\\n")
+(work / "src/old.py").unlink()
+print(json.dumps({"summary": "read " + ("value = 42" if "value = 42" in text else text)}))
+"""
+
+
+def test_a_workspace_is_of_the_repository_that_one_stands_in_and_what_changed_is_shown(tmp_path: Path) -> None:
+    """With a word where the event's own commit is not there, or no repository at all."""
+    project(tmp_path, permissions="[read_repository, open_pr]", code=READER)
+    config = tmp_path / "orchestrator.yml"
+    config.write_text(config.read_text().replace("    sandbox: none\n", ""))
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/a.py").write_text("value = 42\n")
+    (tmp_path / "src/old.py").write_text("old = 1\n")
+    away = run(tmp_path)
+    assert "it got no workspace: there is no repository to take one from" in away.out, away.out
+    for command in (("init", "-q"), ("add", "src"), ("-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-qm", "x")):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+    done = run(tmp_path)
+    assert done.code == 0, done
+    assert f"its workspace is of commit {head[:12]}: the event's, " in done.out
+    assert "read value = 42" in done.out
+    assert "+ src/b.py" in done.out
+    assert "- src/old.py" in done.out
+
+
+def test_lifting_needs_somebody_and_a_hub(tmp_path: Path) -> None:
+    project(tmp_path, [LABEL])
+    ended = json.loads(run(tmp_path, "--json").out)["runs"][0]["id"]
+    told = potato("lift", ended, cwd=tmp_path)
+    assert (told.code, told.out) == (1, "")
+    assert told.err.startswith("error: lift-refused: there is nobody to lift it in the name of, and no hub to run it. Set GITHUB_TOKEN."), (
+        told.err
+    )

@@ -30,7 +30,9 @@ def test_a_chain_is_cut_at_its_cap_and_shown() -> None:
 
 def test_no_progress_counts_runs_on_one_head() -> None:
     assert no_progress(9, "a", "f" * 40, Caps()) is None
-    assert no_progress(10, "a", "f" * 40, Caps()) == "no progress: a ran 10 times on commit ffffffffffff, the cap is 10"
+    assert (
+        no_progress(10, "a", "f" * 40, Caps()) == "no progress: a ran 10 times on commit ffffffffffff, the cap is 10 (loops: runs_per_head)"
+    )
     assert "this subject within a day" in str(no_progress(10, "a", None, Caps()))
 
 

@@ -28,8 +28,9 @@ def command(database: str, *, as_json: bool) -> None:
     for waiting in found:
         run, proposal = waiting.run, waiting.proposal
         where = f"{run.repository or '-'}{f'#{run.number}' if run.number else ''}"
-        line(0, f"{waiting.short}  {proposal.kind} by {run.agent} on {where}", ("?", "yellow"), proposal.reason)
+        line(0, f"{waiting.short}  {proposal.kind} by {run.agent} on {where}", ("…", "yellow"), proposal.reason)
         line(4, printable(json.dumps(dict(proposal.args), ensure_ascii=False), 400))
+        line(4, f"potato approve {waiting.short}, or potato deny {waiting.short}")
         if waiting.approvers:
             line(4, f"approved so far by {', '.join(waiting.approvers)}")
     if not found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Final
 
 import click
 
@@ -11,7 +12,9 @@ from potato.cli.inputs import load
 from potato.cli.options import config_option, database_option, json_option
 from potato.cli.output import print_json
 from potato.core.text import inert
-from potato.errors import OK
+from potato.errors import OK, PotatoError
+
+_HINT: Final = "Set GITHUB_TOKEN. To try an agent here, give a payload that shows no fork."
 
 
 @click.command(name="lift")
@@ -34,8 +37,9 @@ def command(run_id: str, config: str | None, database: str, *, as_json: bool) ->
 
     async def ask() -> dict[str, object]:
         try:
-            login = who() if forge.kind == "local" else await forge.whoami()
-            return (await desk.lift(run_id, login, f"command line of {who()}")).as_json()
+            if forge.kind == "local":
+                raise PotatoError("lift-refused", "there is nobody to lift it in the name of, and no hub to run it.", _HINT)
+            return (await desk.lift(run_id, await forge.whoami(), f"command line of {who()}")).as_json()
         finally:
             await forge.close()
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from potato.core.foreign import as_list
-from potato.core.text import inert
+from potato.core.foreign import as_list, as_object
+from potato.core.text import inert, printable
 
 if TYPE_CHECKING:
     from potato.core.coverage import Coverage, Gap
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from potato.ports import ProposalRecord, RunRecord
 
 _LOG_LINES: Final = 5
+_FILES: Final = 10
 _NEAREST: Final = 5
 _GAPS: Final = 20
 _CHANGES: Final = 20
@@ -186,6 +187,11 @@ def _show_proposal(proposal: ProposalRecord, told: str) -> None:
     mark = ("✗", "red") if effect and effect.state == "failed" else _VERDICTS[proposal.verdict]
     state = effect.state if effect else VERDICT_WORDS[proposal.verdict]
     line(4, f"{proposal.kind}  {state}", mark, "" if told.endswith(text) else text)
+    files = [as_object(file) for file in as_list(proposal.args.get("files"))]
+    for file in files[:_FILES]:
+        line(8, printable(str(file.get("path")), 200), ("-", "red") if file.get("content") is None else ("+", "green"))
+    if len(files) > _FILES:
+        line(8, f"and {len(files) - _FILES} more files; --json has them")
 
 
 def show_tests(tests: Iterable[tuple[str, str, Sequence[str]]]) -> None:

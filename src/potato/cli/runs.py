@@ -123,7 +123,11 @@ def _head(run: RunRecord) -> None:
     from potato.cli.render import STATES, line
 
     line(0, f"{run.agent}  {run.state}  {_subject(run)}", STATES.get(run.state, ("·", "blue")), run.id, bold=True)
-    line(2, f"{', '.join(run.rules) or 'no rule'}; began {run.created_at:%Y-%m-%d %H:%M:%S} UTC; attempt {run.attempts}")
+    attempt = f"attempt {run.attempts}" if run.attempts else "not begun"
+    line(
+        2,
+        f"{', '.join(run.rules) or 'no rule'}; {run.created_at:%Y-%m-%d %H:%M:%S} UTC; {attempt}",
+    )
     if run.usage:
         from potato.core.budget import MICROS
 

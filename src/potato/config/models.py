@@ -34,7 +34,7 @@ def is_reserved(name: str) -> bool:
 
 def _not_reserved(name: str) -> str:
     if is_reserved(name):
-        message = f"'{name}' cannot be an agent's secret: it is the hub's own or changes how programs run"
+        message = f"'{name}' cannot be an agent's: it is the hub's own or changes how programs run"
         raise ValueError(message)
     return name
 

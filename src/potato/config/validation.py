@@ -32,6 +32,15 @@ def validate(model: type[M], tree: Tree) -> M | None:
         return None
 
 
+def _key_hint(detail: Mapping[str, Any]) -> str:
+    """What a key must be."""
+    if detail["type"] == "literal_error":
+        return did_you_mean(str(detail.get("input")), _expected(detail)) or f"Known: {', '.join(_expected(detail))}."
+    if detail["type"] == "string_pattern_mismatch":
+        return f"It must match {detail['ctx']['pattern']}."
+    return f"{str(detail['msg']).removeprefix('Value error, ').rstrip('.')}."
+
+
 def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None:
     """`detail` is one of pydantic's error details: https://docs.pydantic.dev/latest/errors/errors/."""
     path = _existing(tree, cast("Path", detail["loc"]))
@@ -48,11 +57,7 @@ def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None
     elif kind == "missing":
         tree.problem(tree.at(path), "missing-key", f"'{name}' is missing{f' in {_shown(path)}' if path else ''}.")
     elif name == "[key]":
-        if kind == "literal_error":
-            hint = did_you_mean(str(given), _expected(detail)) or f"Known: {', '.join(_expected(detail))}."
-        else:
-            hint = f"It must match {detail['ctx']['pattern']}."
-        tree.problem(tree.at(path, key=True), "unknown-key", f"'{str(given)[:60]}' is no key of {_shown(path[:-1])}.", hint)
+        tree.problem(tree.at(path, key=True), "unknown-key", f"'{str(given)[:60]}' is no key of {_shown(path[:-1])}.", _key_hint(detail))
     elif kind == "literal_error":
         hint = did_you_mean(str(given), _expected(detail)) or f"Known: {', '.join(_expected(detail))}."
         tree.problem(tree.at(path), "unknown-value", f"'{str(given)[:60]}' is no {name}.", hint)
@@ -68,7 +73,8 @@ def _note(tree: Tree, model: type[BaseModel], detail: Mapping[str, Any]) -> None
             tree.at(path), "wrong-type", f"'{_shown(path) or 'the document'}' must be {_TYPES[kind]}, found {found}.", _listed(kind, given)
         )
     elif kind == "string_pattern_mismatch":
-        tree.problem(tree.at(path), "bad-name", f"'{str(given)[:60]}' is no valid name here.", f"It must match {detail['ctx']['pattern']}.")
+        code, what = ("bad-value", "no address") if name == "url" else ("bad-name", "no valid name here")
+        tree.problem(tree.at(path), code, f"'{str(given)[:60]}' is {what}.", f"It must match {detail['ctx']['pattern']}.")
     elif kind in ("value_error", *_OWN_CODES):
         message = str(detail["msg"]).removeprefix("Value error, ")
         code = kind if kind in _OWN_CODES else "bad-value"

@@ -55,4 +55,4 @@ def no_progress(runs: int, agent: str, head_sha: str | None, caps: Caps) -> str 
     if runs < caps.runs_per_head:
         return None
     where = f"commit {head_sha[:12]}" if head_sha else "this subject within a day"
-    return f"no progress: {agent} ran {runs} times on {where}, the cap is {caps.runs_per_head}"
+    return f"no progress: {agent} ran {runs} times on {where}, the cap is {caps.runs_per_head} (loops: runs_per_head)"

@@ -208,7 +208,13 @@ class Attempt:
     @contextlib.asynccontextmanager
     async def _checkout(self, agent: AgentSpec) -> AsyncIterator[Checkout | None]:
         """The commit that the agent works on, if it gets one."""
-        checkout = await self.hub.forge.checkout(self.event) if gets_workspace(agent) else None
+        wanted = gets_workspace(agent)
+        checkout = await self.hub.forge.checkout(self.event) if wanted else None
+        sha = self.event.head_sha
+        if wanted and checkout is None:
+            self.run.warnings += ("it got no workspace: there is no repository to take one from",)
+        elif checkout is not None and sha is not None and checkout.source.commit != sha:
+            self.run.warnings += (f"its workspace is of commit {checkout.source.commit[:12]}: the event's, {sha[:12]}, is not here",)
         try:
             yield checkout
         finally:

@@ -80,8 +80,9 @@ def normalise(event: str, body: bytes, *, what: str = "the payload", ref: str | 
         raise UsageError("wrong-shape", f"{what} is no {event} delivery: {error}.") from None
     if payload.repository and payload.repository.full_name and not _FULL_NAME.fullmatch(payload.repository.full_name):
         raise UsageError("wrong-shape", f"{what}: the repository's full name is not owner/name.")
-    if event in _OF_WRITERS and any(getattr(payload, key) is not None for key in _OF_ANYONE):
-        raise UsageError("wrong-shape", f"{what} is no {event} delivery: it is about what anyone may write.", "Check the event's name.")
+    foreign = [key for key in _OF_ANYONE if getattr(payload, key) is not None] if event in _OF_WRITERS else []
+    if foreign:  # it would be trusted for what it says it is
+        raise UsageError("wrong-shape", f"{what} is no {event} delivery: it has '{foreign[0]}'.", "Check the event's name.")
     missing = [key for key in _KEYS.get(event, ()) if getattr(payload, key) is None]
     if missing:
         raise UsageError("wrong-shape", f"{what} is no {event} delivery: it has no '{missing[0]}'.", "Check the event's name.")

@@ -5,6 +5,7 @@ Whoever runs it vouches for the event: it is trusted unless the payload shows a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
@@ -12,6 +13,7 @@ from typing import Any, Final, cast
 from potato.core.approval import Standing
 from potato.core.event import Event, Facts
 from potato.core.fields import FIELDS
+from potato.core.paths import unsafe_path
 from potato.core.proposal import Action, arguments, kind_of
 from potato.core.strict_json import parse_object
 from potato.core.text import did_you_mean, printable
@@ -20,6 +22,7 @@ from potato.errors import PotatoError, UsageError
 from potato.forges.git import git, taken
 from potato.ports import Checkout, Effect, HeadReport, Piece
 
+_LARGEST: Final = 1 << 20
 _LISTS: Final = frozenset({"paths", "jobs", "files"})
 _TEXTS: Final = frozenset({"logs", "codeowners"})
 _KNOWN: Final = _LISTS | _TEXTS
@@ -98,41 +101,31 @@ class LocalForge:
             shown |= {name: self._facts[name] for name in ("jobs", "logs") if name in self._facts}
         return shown
 
-    async def consult(self, event: Event, tool: str, arguments: Mapping[str, Any]) -> Sequence[Piece]:  # noqa: ARG002 - the port's face
-        """What the payload and the given facts say. Nobody can be asked who may write, so no author is trusted."""
+    async def consult(self, event: Event, tool: str, arguments: Mapping[str, Any]) -> Sequence[Piece]:
+        """What the payload, the given facts and the repository here say. Whoever vouches for the event vouches for its author."""
         fields = event.fields
+        trusted = fields.get("trusted") is True
         author = fields.get("author")
         who = author if isinstance(author, str) else None
         pieces: list[Piece] = []
         if tool in ("read_pull_request", "read_issues"):
-            pieces = [Piece(what, str(fields[what]), who) for what in ("title", "body") if isinstance(fields.get(what), str)]
+            texts = [what for what in ("title", "body") if isinstance(fields.get(what), str)]
+            pieces = [Piece(what, str(fields[what]), who, trusted=trusted) for what in texts]
         if tool == "read_pull_request":
             pieces += [Piece("file", str(file.get("patch") or ""), who, more={"path": str(file.get("path"))}, markdown=False)
                        for file in self._facts.get("files", [])]  # fmt: skip
         if tool == "read_ci_logs" and "logs" in self._facts:
             pieces.append(Piece("log", self._facts["logs"], None, markdown=False))
+        if tool == "read_file":
+            return [await _file(event, str(arguments.get("path", "")))]
         if not pieces:
             raise PotatoError("nothing-to-read", "the local forge has no such thing; pass --facts FILE.")
         return pieces
 
     async def checkout(self, event: Event) -> Checkout | None:
         """The event's commit from the repository that this process stands in; where it is not there, what is checked out."""
-        folder = os.getcwd()
-        try:
-            await git(None, "rev-parse", "--git-dir", folder=folder)
-        except PotatoError:
-            return None
-        git_dir = (await git(None, "rev-parse", "--absolute-git-dir", folder=folder)).decode().rstrip("\n")
-        for wanted in (event.head_sha, "HEAD"):
-            if wanted is None:
-                continue
-            try:
-                name = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}")
-                commit = (await git(git_dir, *name)).decode().strip()
-            except PotatoError:
-                continue
-            return await taken(git_dir, commit)
-        return None
+        found = await _here(event)
+        return await taken(*found) if found else None
 
     async def head(self, event: Event) -> str | None:
         """As the payload says."""
@@ -163,6 +156,41 @@ class LocalForge:
 
     async def close(self) -> None:
         """Nothing to give back."""
+
+
+async def _here(event: Event) -> tuple[str, str] | None:
+    """(git folder, commit) of the repository that this process stands in, if it does."""
+    folder = os.getcwd()
+    try:
+        git_dir = (await git(None, "rev-parse", "--absolute-git-dir", folder=folder)).decode().rstrip("\n")
+    except PotatoError:
+        return None
+    for wanted in (event.head_sha, "HEAD"):
+        with contextlib.suppress(PotatoError):
+            if wanted is not None:
+                name = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}")
+                return git_dir, (await git(git_dir, *name)).decode().strip()
+    return None
+
+
+async def _file(event: Event, path: str) -> Piece:
+    """A file of that commit. Raises `PotatoError` (`nothing-to-read`)."""
+    problem = unsafe_path(path)
+    if problem:
+        raise PotatoError("nothing-to-read", f"the path is refused: {problem}.")
+    found = await _here(event)
+    if found is None:
+        raise PotatoError("nothing-to-read", "there is no git repository here to read files of.")
+    git_dir, commit = found
+    try:
+        told = await git(git_dir, "cat-file", "--batch-check=%(objecttype) %(objectsize)", data=os.fsencode(f"{commit}:{path}\n"))
+        kind, _, size = told.decode().strip().partition(" ")
+        if kind != "blob" or int(size) > _LARGEST:
+            raise PotatoError("nothing-to-read", f"there is no such file in commit {commit[:12]}, or it is over {_LARGEST:,} bytes.")
+        text = (await git(git_dir, "cat-file", "blob", f"{commit}:{path}")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise PotatoError("nothing-to-read", "the file is no text.") from None
+    return Piece("file", text, None, more={"path": path, "commit": commit}, markdown=False)
 
 
 def _target(event: Event) -> str:

@@ -17,7 +17,12 @@ _MOST: Final = 10**9
 
 def report_from(stdout: bytes) -> Report:
     """The one JSON object `{"proposals": [...], "summary": "...", "usage": {...}}`. Raises `PotatoError` for anything else."""
-    data = parse_object(stdout, "stdout")
+    try:
+        data = parse_object(stdout, "stdout")
+    except PotatoError as error:
+        began = printable(stdout[:200].decode("utf-8", "replace").strip(), 60)
+        hint = f"It began with '{began}'; what is for people belongs on stderr." if began else "It was empty."
+        raise PotatoError(error.code, error.message, hint) from None
     unknown = sorted(data.keys() - {"proposals", "summary", "usage"})
     proposals, summary = data.get("proposals", []), data.get("summary", "")
     if unknown:

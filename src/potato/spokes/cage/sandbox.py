@@ -32,7 +32,7 @@ class Sandbox:
         if request.agent.sandbox == "none":
             if request.trusted:
                 return None
-            return _refused("the event is untrusted, and 'sandbox: none' would run it without a cage")
+            return _refused("the event is untrusted, and 'sandbox: none' would run it without a cage; leave that out to have one")
         problem = await self.problem()
         if problem is None:
             return None

@@ -166,7 +166,9 @@ class Models:
         key = self._request.keys.get(provider.key, "")
         if not key:
             self.trouble = "auth"
-            raise _Refused(403, f"there is no key for '{provider.name}': {provider.key} is not set, or not among the agent's secrets")
+            listed = provider.key in self._request.agent.secrets
+            why = "is not set where the hub runs" if listed else "is not among the agent's 'secrets'"
+            raise _Refused(403, f"there is no key for '{provider.name}': {provider.key} {why}")
         own = {"authorization": f"Bearer {key}"} if provider.api == "openai" else {"x-api-key": key}
         return {**headers, **own, "accept-encoding": "identity"}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from potato.core.foreign import as_list, as_object
@@ -21,8 +21,8 @@ from potato.spokes.cage.sandbox import Sandbox
 from potato.spokes.gate import Gate, Pass
 from potato.spokes.runners.coding import BINARIES, SERVER, Coding, Outcome, Program, binary, lines, missing, mount, prompt_of, say, short
 
-_READS: Final = ("Read", "Grep", "Glob")
-_CHANGES: Final = (*_READS, "Edit", "Write", "Bash")
+_READS: Final = ("Read", "Bash")
+_CHANGES: Final = (*_READS, "Edit")
 
 
 class ClaudeRunner:
@@ -54,8 +54,9 @@ class ClaudeRunner:
         async def read(stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader, outcome: Outcome) -> None:
             await say(stdin, prompt_of(request, spec.WORKSPACE))
             ours: set[str] = set()
+            wanted = _own_tools(request, caged=request.agent.sandbox != "none")
             async for line in lines(stdout):
-                _event(request, line, outcome, ours)
+                _event(request, line, outcome, ours, wanted)
 
         return await self._coding.run(request, prepare, read)
 
@@ -81,7 +82,7 @@ def _environment(request: Request, admitted: Pass, url: str) -> dict[str, str]:
     return {name: value for name, value in environment.items() if value}
 
 
-def _event(request: Request, line: bytes, outcome: Outcome, told_already: set[str]) -> None:
+def _event(request: Request, line: bytes, outcome: Outcome, told_already: set[str], wanted: Sequence[str]) -> None:
     """One event of its stream, as the transcript has it."""
     try:
         told = as_object(json.loads(line))
@@ -93,6 +94,12 @@ def _event(request: Request, line: bytes, outcome: Outcome, told_already: set[st
             outcome.error = short(words or str(told.get("subtype")))
         else:
             outcome.summary, outcome.error = words, None
+        return
+    if told.get("subtype") == "init":
+        offered = as_list(told.get("tools"))
+        lacking = [name for name in wanted if name not in offered]
+        if lacking:
+            outcome.warnings.append(f"Claude Code, as it is started here, has no tool {', '.join(lacking)}; it has Bash, Edit and Read")
         return
     content: list[Any] = as_list(as_object(told.get("message")).get("content"))
     for part in map(as_object, content):

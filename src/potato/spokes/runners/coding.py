@@ -34,6 +34,7 @@ class Outcome:
     summary: str = ""
     error: str | None = None
     lines: list[str] = field(default_factory=list[str])
+    warnings: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def _report(request: Request, ended: _Ended, outcome: Outcome, admitted: Pass) -
         trouble = "timeout" if ended.timed_out else admitted.models.trouble
         request.session.tell("error", failure)
     return Report(
-        (), outcome.summary, failure, (), log, admitted.models.meter.usage(), trouble, ended.changes,  # type: ignore[arg-type] # a list of changes
+        (), outcome.summary, failure, tuple(outcome.warnings), log, admitted.models.meter.usage(), trouble, ended.changes,  # type: ignore[arg-type] # a list of changes
     )  # fmt: skip
 
 

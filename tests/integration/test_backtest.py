@@ -105,6 +105,7 @@ def test_facts_that_were_needed_then_are_known_again(tmp_path: Path) -> None:
     assert (told["events"], told["changed"], told["held"]) == (1, 0, [])
 
 
+@pytest.mark.slow
 def test_an_archive_of_lines_gives_runs_seconds_and_cost_a_day(tmp_path: Path) -> None:
     configs(tmp_path)
     with gzip.open(tmp_path / "past.jsonl.gz", "wt") as file:

@@ -429,6 +429,7 @@ def test_the_demo_shows_every_verdict_and_verifies(tmp_path: Path) -> None:
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [False, True])
 def test_init_writes_what_validates(tmp_path: Path, launcher: bool) -> None:
     (tmp_path / ".github/workflows").mkdir(parents=True)

@@ -39,6 +39,7 @@ def test_a_delivery_goes_the_whole_way(tmp_path: Path, database: str, opened: di
     ]
 
 
+@pytest.mark.slow
 def test_what_matches_no_rule_is_one_row_and_no_workflow(tmp_path: Path, database: str, opened: dict[str, Any]) -> None:
     with started(project(tmp_path), database) as hub:
         assert hub.send(payload(opened, 1) | {"action": "closed"}, delivery_id="shut") == 202

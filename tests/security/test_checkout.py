@@ -273,6 +273,7 @@ async def test_a_small_commit_of_endless_names_and_a_deep_workspace(tmp_path: Pa
     await checkout.close()
 
 
+@pytest.mark.slow
 async def test_rules_for_ignoring_that_never_end_have_an_end(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (repository / ".gitignore").write_text("/" + "*a" * 12 + "b\n")
     git(repository, "add", "-A")
@@ -284,6 +285,7 @@ async def test_rules_for_ignoring_that_never_end_have_an_end(tmp_path: Path, rep
     await checkout.close()
 
 
+@pytest.mark.slow
 async def test_checking_out_is_bound_as_the_agent_is(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory, in time, and by who stops the run."""
     (repository / "large").write_bytes(os.urandom(96 << 20))

@@ -27,8 +27,9 @@ def hostile_event() -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.fixture
-def ran(tmp_path: Path) -> tuple[Done, Done, Path]:
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Done, Path]:
+    tmp_path = tmp_path_factory.mktemp("hostile")
     proposals = [
         {"kind": NASTY},
         {"kind": "apply_labels", "labels": [WORD[:50]]},

@@ -66,7 +66,7 @@ class CommandRunner:
                 report = report_from(bytes(output))
                 return replace(report, log=log, changes=ended.changes, usage=usage or report.usage)
             except PotatoError as error:
-                return Report(failure=f"its output is no report: {error.message}", log=log, usage=usage)
+                return Report(failure=f"its output is no report: {error.message} {error.hint}".rstrip(), log=log, usage=usage)
         return Report(failure=ended.failure, log=log, usage=usage, trouble="timeout" if ended.timed_out else pass_.models.trouble)
 
 

@@ -11,7 +11,7 @@ from support import machine
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = "/sys/fs/cgroup"
 PREPARE = f"""
-export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/tmp LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/run TMPDIR=/run LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
 export PYTHONPATH={ROOT}/src:{ROOT}/tests
 for group in {GROUPS} {GROUPS}/system.slice; do mkdir -p $group; echo "+memory +pids +cpu" > $group/cgroup.subtree_control; done
 cd {ROOT}

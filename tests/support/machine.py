@@ -40,10 +40,10 @@ $b mount -t devtmpfs none /new/dev
 $b mkdir -p /new/dev/pts /new/dev/shm
 $b mount -t devpts none /new/dev/pts
 $b mount -t tmpfs -o mode=1777 none /new/dev/shm
-$b mount -t tmpfs -o mode=1777 none /new/tmp
+$b mount -t tmpfs -o mode=1777 none /new/run
 $b ifconfig lo 127.0.0.1 up
-$b cp /script $b /new/tmp/
-exec $b switch_root /new /bin/sh -c 'echo {BEGIN.decode()}; /bin/sh /tmp/script; echo {END.decode()}; /tmp/busybox poweroff -f'
+$b cp /script $b /new/run/
+exec $b switch_root /new /bin/sh -c 'echo {BEGIN.decode()}; /bin/sh /run/script; echo {END.decode()}; /run/busybox poweroff -f'
 """
 
 
@@ -55,7 +55,7 @@ def missing() -> str | None:
 
 
 def run(script: str, folder: Path, timeout_s: float) -> str:
-    """What a script of sh says there, as root. Raises `AssertionError` if it does not come to its end."""
+    """What a script of sh says there, as root; `/run` is empty and open to all. Raises `AssertionError` if it does not come to its end."""
     initial = folder / "initial.cpio"
     initial.write_bytes(_archive({"init": INIT.encode(), "script": script.encode(), "busybox": _busybox().read_bytes(), **_modules()}))
     command = (
